@@ -1,0 +1,3 @@
+//! The gateway's program: arguments in, exit code out.
+
+fn main() {}

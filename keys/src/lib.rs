@@ -1,0 +1,1 @@
+//! Alone touches private keys.

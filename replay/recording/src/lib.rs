@@ -1,0 +1,14 @@
+//! What a recording is.
+//!
+//! A recording begins with a [`Header`], goes on with [`Event`]s in the order in which they happened,
+//! and is stored as [`Segment`]s, each linked to the one before. Terminal sessions are kept as asciicast v2
+//! lines, channels without a terminal as raw chunks; both decode to the same events. This crate opens no
+//! file and reads no clock: it turns events into bytes, bytes into events, and events into screens.
+//!
+//! `FORMAT.md` beside this crate describes every byte.
+
+mod event;
+mod header;
+
+pub use event::{Elapsed, Event, Exit, What};
+pub use header::{Facts, Header, Layout, Person, SessionId, SessionIdFault};

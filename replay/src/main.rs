@@ -1,0 +1,3 @@
+//! The player's program: arguments in, exit code out.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The house seen from the street: journeys through real programs.
