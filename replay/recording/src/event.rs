@@ -59,6 +59,10 @@ pub struct Event {
 /// [`What::Typed`] move it on, in the order in which the bytes reached the target; [`What::Shown`] looks back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
+    /// What the channel was opened for, exactly: the bytes of a command, the name of a subsystem, nothing for a
+    /// shell (the header's `channel` says which). Every recording's first event, and synced before the target is
+    /// dialled.
+    Opened(Bytes),
     /// The target's output, on its way to the client.
     Output(Bytes),
     /// The target's error output (SSH extended data 1).
