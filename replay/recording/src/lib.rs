@@ -7,8 +7,21 @@
 //!
 //! `FORMAT.md` beside this crate describes every byte.
 
+mod cast;
+mod chunks;
+mod codec;
 mod event;
 mod header;
+mod size;
+mod utf8;
 
 pub use event::{Elapsed, Event, Exit, What};
 pub use header::{Facts, Header, Layout, Person, SessionId, SessionIdFault};
+pub use size::{COLS_MAX, ROWS_MAX, clamped};
+
+pub use cast::{
+    CastFault, CastHeader, CastReader, Ending, FORMAT, HeaderFault, LATEST, LINE_BYTES_MAX, LineFault,
+    LineProblem, LineWriter, PIECE_BYTES_MAX,
+};
+pub use chunks::{ChunkFault, ChunkProblem};
+pub use codec::{DecodeFault, Encoder, decode};
