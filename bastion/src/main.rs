@@ -1,3 +1,5 @@
 //! The gateway's program: arguments in, exit code out.
 
+mod settings;
+
 fn main() {}

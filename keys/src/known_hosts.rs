@@ -42,7 +42,9 @@ pub enum KnownHostsFault {
         text: String,
     },
     /// It trusts an authority, which nothing here asks yet: taken silently it would only seem to help.
-    #[error("line {line} is an @cert-authority line, and host certificates are not checked yet: pin the host's own key")]
+    #[error(
+        "line {line} is an @cert-authority line, and host certificates are not checked yet: pin the host's own key"
+    )]
     Authority {
         /// Counted from 1.
         line: usize,

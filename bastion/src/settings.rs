@@ -1,0 +1,288 @@
+//! Where to listen, who vouches for people, which targets there are, where to write. Parsed once, checked once.
+
+mod env_allow;
+mod limits;
+mod login;
+mod ssh;
+mod targets;
+mod toml_file;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+pub use env_allow::EnvAllow;
+pub use limits::Limits;
+pub use login::{Flow, Login, Prompt};
+pub use ssh::{Ssh, is_gcm};
+pub use targets::{DEFAULT_KEY, TargetSettings, Targets};
+pub use toml_file::{Place, Problem, SettingsFault, nearest};
+
+use targets::Tables;
+use toml_file::Source;
+
+/// All that `bastion serve` is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The file they were read from; none if they were made by the program (the demo).
+    pub file: Option<PathBuf>,
+    /// Where to listen.
+    pub listen: Listen,
+    /// The folder for recordings, keys and state.
+    pub data: PathBuf,
+    /// The policy file.
+    pub policy: PathBuf,
+    /// How the vault is opened.
+    pub keys: Keys,
+    /// Who vouches for people.
+    pub login: Login,
+    /// How SSH is spoken.
+    pub ssh: Ssh,
+    /// How much is allowed at once.
+    pub limits: Limits,
+    /// How recordings are kept.
+    pub recording: Recording,
+    /// Variables that a client may set on a target.
+    pub env_allow: EnvAllow,
+    /// What is logged.
+    pub log: Log,
+    /// What can be reached.
+    pub targets: Targets,
+}
+
+/// `[listen]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Addresses with ports; port 0 takes a free one.
+    #[serde(deserialize_with = "addresses")]
+    pub ssh: Vec<SocketAddr>,
+}
+
+/// `[keys]`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keys {
+    /// The file with the vault's master key, used if neither the environment nor systemd has it.
+    pub master_key_file: Option<PathBuf>,
+}
+
+/// `[recording]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recording {
+    /// What a byte waits for.
+    pub durability: Durability,
+}
+
+/// How far the record of a byte must be before the byte is relayed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// The kernel has it: survives `kill -9`. The disk has it within 200 ms.
+    #[default]
+    Written,
+    /// The disk has it: survives a power cut.
+    Synced,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// For people or for programs.
+    pub format: LogFormat,
+    /// What is logged, as tracing-subscriber's `EnvFilter` reads it.
+    pub filter: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Log { format: LogFormat::default(), filter: "info".into() }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the command line and the environment say instead of the file. Command line first, then environment.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct SettingsArgs {
+    /// The settings file
+    #[arg(long, value_name = "FILE", env = "BASTION_SETTINGS", default_value = "bastion.toml")]
+    pub settings: PathBuf,
+    /// Listen here instead (may be repeated): 127.0.0.1:2222
+    #[arg(long, value_name = "ADDRESS:PORT", env = "BASTION_LISTEN", value_delimiter = ',')]
+    pub listen: Vec<SocketAddr>,
+    /// Keep recordings, keys and state here instead
+    #[arg(long, value_name = "FOLDER", env = "BASTION_DATA")]
+    pub data: Option<PathBuf>,
+    /// Log this instead: info, debug, bastion=debug
+    #[arg(long, value_name = "FILTER", env = "BASTION_LOG")]
+    pub log: Option<String>,
+}
+
+impl SettingsArgs {
+    /// The file, with what was said instead.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn load(&self) -> Result<Settings, SettingsFault> {
+        let mut settings = Settings::load(&self.settings)?;
+        if !self.listen.is_empty() {
+            settings.listen.ssh.clone_from(&self.listen);
+        }
+        if let Some(data) = &self.data {
+            settings.data.clone_from(data);
+        }
+        if let Some(filter) = &self.log {
+            settings.log.filter.clone_from(filter);
+        }
+        Ok(settings)
+    }
+}
+
+/// bastion.toml, before its targets are checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    listen: Listen,
+    #[serde(default = "File::data")]
+    data: PathBuf,
+    #[serde(default = "File::policy")]
+    policy: PathBuf,
+    #[serde(default)]
+    keys: Keys,
+    login: Login,
+    #[serde(default)]
+    ssh: Ssh,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    recording: Recording,
+    #[serde(default)]
+    env_allow: EnvAllow,
+    #[serde(default)]
+    log: Log,
+    #[serde(default)]
+    targets: Tables,
+}
+
+impl File {
+    fn data() -> PathBuf {
+        "data".into()
+    }
+
+    fn policy() -> PathBuf {
+        "policy.toml".into()
+    }
+}
+
+impl Default for Listen {
+    /// Port 22 is the machine's own sshd's, and needs a privilege.
+    fn default() -> Self {
+        Listen { ssh: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 2222)] }
+    }
+}
+
+/// The folder beside the settings file whose `*.toml` hold more targets.
+pub const TARGETS_FOLDER: &str = "targets.d";
+
+impl Settings {
+    /// Reads and checks `file`, and the targets beside it. To reload, call it again: nothing is changed before all is
+    /// known to be right, so a fault leaves the old settings in force.
+    ///
+    /// # Errors
+    /// At the first thing that is wrong, with file and line.
+    pub fn load(file: &Path) -> Result<Settings, SettingsFault> {
+        let source = Source::read(file)?;
+        let File { listen, data, policy, keys, login, ssh, limits, recording, env_allow, log, targets } =
+            source.parse()?;
+        let targets = Targets::read(&source, targets, &source.beside(Path::new(TARGETS_FOLDER)))?;
+        let beside = |path: Option<PathBuf>| path.map(|path| source.beside(&path));
+        Ok(Settings {
+            file: Some(file.to_owned()),
+            listen,
+            data: source.beside(&data),
+            policy: source.beside(&policy),
+            keys: Keys { master_key_file: beside(keys.master_key_file) },
+            login: Login {
+                client_secret_file: beside(login.client_secret_file),
+                ca_file: beside(login.ca_file),
+                ..login
+            },
+            ssh: Ssh { host_keys: ssh.host_keys.iter().map(|path| source.beside(path)).collect(), ..ssh },
+            limits,
+            recording,
+            env_allow,
+            log,
+            targets,
+        })
+    }
+
+    /// Settings that no file names: all in `data`, listening at `listen`, people vouched for as `login` says, no
+    /// targets yet.
+    pub fn embedded(data: &Path, listen: SocketAddr, login: Login) -> Settings {
+        Settings {
+            file: None,
+            listen: Listen { ssh: vec![listen] },
+            data: data.to_owned(),
+            policy: data.join("policy.toml"),
+            keys: Keys { master_key_file: Some(data.join("master.key")) },
+            login,
+            ssh: Ssh::default(),
+            limits: Limits::default(),
+            recording: Recording::default(),
+            env_allow: EnvAllow::default(),
+            log: Log::default(),
+            targets: Targets::default(),
+        }
+    }
+
+    /// Where `bastion target pin` writes the host keys of targets.
+    pub fn pins(&self) -> PathBuf {
+        self.data.join("pins")
+    }
+
+    /// Where the vault lies.
+    pub fn vault(&self) -> PathBuf {
+        self.data.join("keys")
+    }
+}
+
+/// One address with its port, or a list of them.
+fn addresses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SocketAddr>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected an address with its port, or a list of them: \"0.0.0.0:2222\"")]
+    enum OneOrMany {
+        One(String),
+        Many(Vec<String>),
+    }
+    let texts = match OneOrMany::deserialize(from)? {
+        OneOrMany::One(text) => vec![text],
+        OneOrMany::Many(texts) => texts,
+    };
+    if texts.is_empty() {
+        return Err(D::Error::custom("nothing to listen on: write \"0.0.0.0:2222\""));
+    }
+    let parse = |text: &String| {
+        text.parse().map_err(|_| {
+            D::Error::custom(format!(
+                "{text:?} is no address with a port: write \"0.0.0.0:2222\" or \"[::]:2222\""
+            ))
+        })
+    };
+    texts.iter().map(parse).collect()
+}

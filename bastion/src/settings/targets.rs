@@ -1,0 +1,283 @@
+//! The machines that can be reached, as bastion.toml and targets.d/*.toml name them.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use gate::{Name, Target};
+use keys::KnownHosts;
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::toml_file::{Place, Problem, SettingsFault, Source, some_duration};
+
+/// The key that opens a target which names none: `bastion init` makes it.
+pub const DEFAULT_KEY: &str = "gateway";
+
+/// A person waits meanwhile. A machine that has not answered by then is down, or behind a wall.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+const SSH_PORT: u16 = 22;
+
+/// RFC 1035, section 2.3.4.
+const ADDRESS_BYTES_MAX: usize = 253;
+
+/// Labels are for people and globs, not for documents.
+const LABEL_BYTES_MAX: usize = 128;
+
+/// Target tables, before they are checked.
+pub type Tables = BTreeMap<Spanned<String>, Spanned<TargetTable>>;
+
+/// One `[targets.NAME]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetTable {
+    address: Spanned<String>,
+    port: Option<u16>,
+    #[serde(default)]
+    labels: BTreeMap<Spanned<String>, Spanned<String>>,
+    logins: Spanned<Vec<Name>>,
+    default_login: Option<Spanned<Name>>,
+    key: Option<Name>,
+    #[serde(default)]
+    host_keys: Vec<Spanned<String>>,
+    host_keys_file: Option<Spanned<PathBuf>>,
+    #[serde(default, deserialize_with = "some_duration")]
+    connect_timeout: Option<Duration>,
+}
+
+/// What a file in targets.d holds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TargetsFile {
+    #[serde(default)]
+    targets: Tables,
+}
+
+/// A target, and how it is opened.
+#[derive(Clone, Debug)]
+pub struct TargetSettings {
+    /// What policy sees of it.
+    pub target: Target,
+    /// The host keys that settings trust for it; pins lie apart, in the data folder.
+    pub host_keys: KnownHosts,
+    /// How long it may take to connect and let us in.
+    pub connect_timeout: Duration,
+}
+
+impl TargetSettings {
+    /// A target with the usual timeout, trusted by `host_keys`.
+    pub fn new(target: Target, host_keys: KnownHosts) -> Self {
+        TargetSettings { target, host_keys, connect_timeout: CONNECT_TIMEOUT }
+    }
+}
+
+/// All targets, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Targets(BTreeMap<Name, TargetSettings>);
+
+impl Targets {
+    /// The target of this name.
+    pub fn get(&self, name: &Name) -> Option<&TargetSettings> {
+        self.0.get(name)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &TargetSettings> {
+        self.0.values()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds one, or replaces the one of its name.
+    pub fn insert(&mut self, settings: TargetSettings) {
+        self.0.insert(settings.target.name.clone(), settings);
+    }
+
+    /// Checks the tables of `main` and of every `*.toml` in `folder`.
+    ///
+    /// # Errors
+    /// If a name is none, or stands in two places, or a value cannot be.
+    pub fn read(main: &Source, tables: Tables, folder: &Path) -> Result<Self, SettingsFault> {
+        let mut reader = Reader::default();
+        reader.take(main, tables)?;
+        for file in toml_files(folder)? {
+            let source = Source::read(&file)?;
+            let tables = source.parse::<TargetsFile>()?.targets;
+            reader.take(&source, tables)?;
+        }
+        Ok(Targets(reader.targets))
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    targets: BTreeMap<Name, TargetSettings>,
+    places: BTreeMap<Name, Place>,
+}
+
+impl Reader {
+    fn take(&mut self, source: &Source, tables: Tables) -> Result<(), SettingsFault> {
+        for (name, table) in tables {
+            let place = source.place(Some(name.span()));
+            let name: Name = name.as_ref().parse().map_err(|fault: gate::NameFault| {
+                source.wrong(name.span(), "targets", name.as_ref(), &fault.to_string(), "\"web1\"")
+            })?;
+            if let Some(first) = self.places.get(&name) {
+                let problem = Problem::TargetTwice { name: name.to_string(), first: first.clone() };
+                return Err(SettingsFault { place, problem });
+            }
+            let settings = check(source, &name, table.into_inner())?;
+            self.places.insert(name.clone(), place);
+            self.targets.insert(name, settings);
+        }
+        Ok(())
+    }
+}
+
+fn check(source: &Source, name: &Name, table: TargetTable) -> Result<TargetSettings, SettingsFault> {
+    let address = check_address(source, name, &table.address)?;
+    let labels = check_labels(source, name, &table.labels)?;
+    let default_login = check_logins(source, name, &table)?;
+    let target = Target {
+        name: name.clone(),
+        address,
+        port: table.port.unwrap_or(SSH_PORT),
+        labels,
+        logins: table.logins.as_ref().clone(),
+        default_login,
+        key: table.key.clone().unwrap_or_else(|| DEFAULT_KEY.parse().expect("a constant name")),
+    };
+    let host_keys = check_host_keys(source, &target, &table)?;
+    let connect_timeout = table.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
+    Ok(TargetSettings { target, host_keys, connect_timeout })
+}
+
+/// A name or an address, never an option and never a path.
+fn check_address(source: &Source, name: &Name, address: &Spanned<String>) -> Result<String, SettingsFault> {
+    let text = address.as_ref();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b':');
+    if begins && text.len() <= ADDRESS_BYTES_MAX && text.bytes().all(plain) {
+        return Ok(text.clone());
+    }
+    Err(source.wrong(
+        address.span(),
+        &format!("targets.{name}.address"),
+        text,
+        "is no host name and no IP address",
+        "\"web1.example\", \"10.0.0.5\" or \"fd00::5\"; the port has a key of its own",
+    ))
+}
+
+fn check_labels(
+    source: &Source,
+    name: &Name,
+    labels: &BTreeMap<Spanned<String>, Spanned<String>>,
+) -> Result<BTreeMap<String, String>, SettingsFault> {
+    let right = |text: &str| (1..=LABEL_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control);
+    for (label, value) in labels {
+        for part in [label, value].into_iter().filter(|part| !right(part.as_ref())) {
+            return Err(source.wrong(
+                part.span(),
+                &format!("targets.{name}.labels"),
+                part.as_ref(),
+                "a label and its value have 1 to 128 bytes without control characters",
+                "labels = { env = \"prod\" }",
+            ));
+        }
+    }
+    Ok(labels.iter().map(|(label, value)| (label.as_ref().clone(), value.as_ref().clone())).collect())
+}
+
+/// The default login: the one named, or the only one.
+fn check_logins(source: &Source, name: &Name, table: &TargetTable) -> Result<Option<Name>, SettingsFault> {
+    let logins = table.logins.as_ref();
+    if logins.is_empty() {
+        return Err(source.wrong(
+            table.logins.span(),
+            &format!("targets.{name}.logins"),
+            "[]",
+            "nobody could log in there",
+            "logins = [\"deploy\"]",
+        ));
+    }
+    match &table.default_login {
+        Some(login) if !logins.contains(login.as_ref()) => Err(source.wrong(
+            login.span(),
+            &format!("targets.{name}.default_login"),
+            login.as_ref().as_str(),
+            "is not among the logins of this target",
+            "add it to logins, or name one of them",
+        )),
+        Some(login) => Ok(Some(login.as_ref().clone())),
+        None => Ok(logins.first().filter(|_| logins.len() == 1).cloned()),
+    }
+}
+
+fn check_host_keys(
+    source: &Source,
+    target: &Target,
+    table: &TargetTable,
+) -> Result<KnownHosts, SettingsFault> {
+    let key = format!("targets.{}.host_keys", target.name);
+    let mut known = KnownHosts::default();
+    for line in &table.host_keys {
+        // A bare public key means this target: its address and port are known already.
+        let text = line.as_ref().trim();
+        let whole = match text.parse::<keys::PublicKey>() {
+            Ok(public) => KnownHosts::line(&target.address, target.port, &public),
+            Err(_) => text.to_owned(),
+        };
+        known.extend(
+            KnownHosts::parse(&whole).map_err(|fault| {
+                source.wrong(line.span(), &key, text, &fault.to_string(), HOST_KEY_WAY_OUT)
+            })?,
+        );
+    }
+    if let Some(file) = &table.host_keys_file {
+        let path = source.beside(file.as_ref());
+        let text = Source::read(&path)?;
+        known.extend(KnownHosts::parse(text.as_str()).map_err(|fault| {
+            let shown = path.display().to_string();
+            source.wrong(file.span(), &format!("{key}_file"), &shown, &fault.to_string(), HOST_KEY_WAY_OUT)
+        })?);
+    }
+    Ok(known)
+}
+
+const HOST_KEY_WAY_OUT: &str =
+    "a line as `ssh-keyscan HOST` prints it, or as /etc/ssh/ssh_host_ed25519_key.pub on the target has it";
+
+/// In the order of their names; a folder that is not there holds none.
+fn toml_files(folder: &Path) -> Result<Vec<PathBuf>, SettingsFault> {
+    let unreadable = |cause| SettingsFault {
+        place: Place { file: folder.to_owned(), line: None },
+        problem: Problem::Unreadable(cause),
+    };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) => return Err(unreadable(cause)),
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(unreadable)?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && path.extension().is_some_and(|ending| ending == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

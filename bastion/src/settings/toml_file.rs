@@ -1,0 +1,249 @@
+//! Reads a TOML file into types, and says of every fault in which file and line it stands.
+
+use std::{
+    fmt, io,
+    ops::Range,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
+
+/// A settings file of 10,000 targets has about 4 MB. What is far beyond was not written by an operator.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// So much of a wrong value is shown.
+const SHOWN_CHARS_MAX: usize = 80;
+
+/// Where something stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, counted from 1, if one is to blame.
+    pub line: Option<usize>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        match self.line {
+            Some(line) => write!(f, ":{line}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why settings are refused, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct SettingsFault {
+    /// The file and line.
+    pub place: Place,
+    /// What is wrong there.
+    pub problem: Problem,
+}
+
+/// What is wrong at a place.
+#[derive(Debug, thiserror::Error)]
+pub enum Problem {
+    /// The file cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(io::Error),
+    /// The file is too large to be meant.
+    #[error("has {0} bytes, and settings have at most {FILE_BYTES_MAX}")]
+    TooLarge(u64),
+    /// It is no TOML, or not what is wanted there.
+    #[error("{message}")]
+    Toml {
+        /// What was found, and what was expected.
+        message: String,
+        /// The known key that is most like the unknown one.
+        nearest: Option<String>,
+    },
+    /// A value that cannot be.
+    #[error("{key} = {value:?}: {why}")]
+    Wrong {
+        /// The key, with its tables.
+        key: String,
+        /// What was found.
+        value: String,
+        /// Why it cannot be.
+        why: String,
+        /// What to do.
+        way_out: String,
+    },
+    /// Two targets of one name.
+    #[error("target {name:?} is already there in {first}")]
+    TargetTwice {
+        /// The name.
+        name: String,
+        /// Where it stood first.
+        first: Place,
+    },
+}
+
+impl SettingsFault {
+    /// What to do about it.
+    pub fn way_out(&self) -> String {
+        match &self.problem {
+            Problem::Unreadable(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                "`bastion init` writes settings; --settings FILE names others".into()
+            }
+            Problem::Unreadable(_) => {
+                format!("let the user who runs bastion read {}", self.place.file.display())
+            }
+            Problem::TooLarge(_) => "split the targets into files in targets.d/".into(),
+            Problem::Toml { nearest: Some(nearest), .. } => format!("{nearest:?}"),
+            Problem::Toml { .. } => "docs/settings.md lists every key, its default and an example".into(),
+            Problem::Wrong { way_out, .. } => way_out.clone(),
+            Problem::TargetTwice { first, .. } => format!("rename one of them, or remove the one in {first}"),
+        }
+    }
+}
+
+/// A file that was read: turns spans into places.
+pub struct Source {
+    file: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// Reads `file`.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is larger than any settings.
+    pub fn read(file: &Path) -> Result<Self, SettingsFault> {
+        let fault = |problem| SettingsFault { place: Place { file: file.to_owned(), line: None }, problem };
+        let bytes = std::fs::metadata(file).map_err(|cause| fault(Problem::Unreadable(cause)))?.len();
+        if bytes > FILE_BYTES_MAX {
+            return Err(fault(Problem::TooLarge(bytes)));
+        }
+        let text = std::fs::read_to_string(file).map_err(|cause| fault(Problem::Unreadable(cause)))?;
+        Ok(Source { file: file.to_owned(), text })
+    }
+
+    /// The text as `T`.
+    ///
+    /// # Errors
+    /// If it is no TOML, has a key that nobody knows, or a value of another type.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, SettingsFault> {
+        toml::from_str(&self.text).map_err(|fault| {
+            let message = fault.message().replace('\n', "; ");
+            let nearest = nearest_known(&message);
+            // A key that is missing has the span of its whole table, or of nothing: the first line helps nobody.
+            let span = fault.span().filter(|span| !span.is_empty() || span.start > 0);
+            SettingsFault { place: self.place(span), problem: Problem::Toml { message, nearest } }
+        })
+    }
+
+    /// The text itself.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// A path that the file names: what is relative begins where the file lies.
+    pub fn beside(&self, path: &Path) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new("")).join(path)
+    }
+
+    /// Where `span` begins.
+    pub fn place(&self, span: Option<Range<usize>>) -> Place {
+        let before = span.and_then(|span| self.text.as_bytes().get(..span.start));
+        let line = before.map(|before| 1 + before.iter().filter(|byte| **byte == b'\n').count());
+        Place { file: self.file.clone(), line }
+    }
+
+    /// A value at `span` that cannot be.
+    pub fn wrong(
+        &self,
+        span: Range<usize>,
+        key: &str,
+        value: &str,
+        why: &str,
+        way_out: &str,
+    ) -> SettingsFault {
+        let problem = Problem::Wrong {
+            key: key.into(),
+            value: value.chars().take(SHOWN_CHARS_MAX).collect(),
+            why: why.into(),
+            way_out: way_out.into(),
+        };
+        SettingsFault { place: self.place(Some(span)), problem }
+    }
+}
+
+/// A length of time, as people write it: `"30s"`, `"15m"`, `"8h"`, `"1h 30m"`.
+///
+/// # Errors
+/// If it is none, or is negative.
+pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    text.parse::<jiff::SignedDuration>().ok().and_then(|d| Duration::try_from(d).ok()).ok_or_else(|| {
+        D::Error::custom(format!(
+            "{:?} is no length of time: write numbers with h, m or s, as in \"8h\", \"15m\" or \"1h 30m\"",
+            text.chars().take(SHOWN_CHARS_MAX).collect::<String>()
+        ))
+    })
+}
+
+/// The same, where nothing means "as usual".
+///
+/// # Errors
+/// As [`duration`].
+pub fn some_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    duration(from).map(Some)
+}
+
+/// serde tells an unknown key and the known ones between backticks, in this order.
+fn nearest_known(message: &str) -> Option<String> {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let (found, known) = quoted.split_first()?;
+    if !message.starts_with("unknown") {
+        return None;
+    }
+    nearest(found, known.iter().copied()).map(str::to_owned)
+}
+
+/// The one of `known` that `found` was probably meant to be.
+pub fn nearest<'a>(found: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let far = 1 + found.chars().count() / 3;
+    known
+        .map(|name| (edits(found, name), name))
+        .filter(|(edits, _)| *edits <= far)
+        .min()
+        .map(|(_, name)| name)
+}
+
+/// How many letters must be put, taken or changed to make one word of the other (Levenshtein).
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().take(SHOWN_CHARS_MAX).collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().take(SHOWN_CHARS_MAX).enumerate() {
+        let mut diagonal = i;
+        let mut left = i + 1;
+        let mut next = vec![left];
+        for (to, above) in b.iter().zip(row.iter().skip(1)) {
+            left = (left + 1).min(above + 1).min(diagonal + usize::from(from != *to));
+            diagonal = *above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_known_word_is_found_and_a_far_one_is_not() {
+        let known = ["address", "port", "labels", "host_keys"];
+
+        assert_eq!(nearest("adress", known.into_iter()), Some("address"));
+        assert_eq!(nearest("hostkeys", known.into_iter()), Some("host_keys"));
+        assert_eq!(nearest("colour", known.into_iter()), None);
+        assert_eq!(edits("kitten", "sitting"), 3);
+    }
+}
