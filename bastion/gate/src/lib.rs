@@ -6,15 +6,22 @@
 //! decision; only a [`Grant`] opens a target.
 
 mod message;
+mod nearest;
 mod policy;
 mod principal;
+mod printable;
 mod request;
 mod target;
 
 pub use message::{
     FromClient, FromTarget, Heard, Pty, Reason, Step, ToClient, ToTarget, Unrecorded, WaitsFor,
 };
-pub use policy::{Grant, Limits};
+pub use nearest::nearest;
+pub use policy::{
+    Asked, Decision, Denial, Explanation, Grant, Limits, Policy, PolicyFault, PolicyProblem, Reachable,
+    RuleExplained, Why,
+};
 pub use principal::{Name, NameFault, Principal};
-pub use request::{Opening, Opens, Request};
+pub use printable::Printable;
+pub use request::{Kind, Opening, Opens, Request};
 pub use target::Target;

@@ -1,25 +1,47 @@
 //! policy.toml -> Policy; Policy and Request -> Decision.
+//!
+//! Nothing is allowed that no rule allows. Of the rules that match, the strictest wins: one that denies beats all that
+//! allow, and of the limits of those that allow, the tightest of each kind holds. So the order of rules decides
+//! nothing but which of them is named, and one more deny rule never lets more through.
 
-use std::time::Duration;
+mod explain;
+mod file;
+mod hours;
+mod pattern;
+mod rule;
 
-use crate::{Name, Target};
+use std::{collections::BTreeSet, fmt, time::Duration};
+
+pub use explain::{Asked, Explanation, RuleExplained};
+pub use file::{PolicyFault, PolicyProblem};
+use rule::{Action, Case, Groups, Mismatch, Rule};
+
+use crate::{Kind, Name, Principal, Request, Target};
 
 /// How long a session may last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// From its beginning; none is for ever.
     pub longest: Option<Duration>,
-    /// Without a byte from the client.
+    /// Without a byte from the client; on a channel without a terminal, without a byte from either side.
     pub idle: Option<Duration>,
+}
+
+impl Limits {
+    /// Of each kind the shorter.
+    fn tightest(self, other: Limits) -> Limits {
+        let shorter = |a: Option<Duration>, b: Option<Duration>| a.into_iter().chain(b).min();
+        Limits { longest: shorter(self.longest, other.longest), idle: shorter(self.idle, other.idle) }
+    }
 }
 
 /// Proof of a yes. Nobody outside this crate can make one, and only a grant opens a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    pub(crate) target: Target,
-    pub(crate) login: Name,
-    pub(crate) rule: String,
-    pub(crate) limits: Limits,
+    target: Target,
+    login: Name,
+    rule: Name,
+    limits: Limits,
 }
 
 impl Grant {
@@ -35,11 +57,264 @@ impl Grant {
 
     /// The rule that said yes.
     pub fn rule(&self) -> &str {
-        &self.rule
+        self.rule.as_str()
     }
 
     /// How long the session may last.
     pub fn limits(&self) -> Limits {
         self.limits
+    }
+}
+
+/// What a policy answers to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Yes, and the proof of it.
+    Allow(Grant),
+    /// No, and why.
+    Deny(Denial),
+}
+
+/// Why not, and whether the caller may be told that there is such a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    why: Why,
+    known: bool,
+}
+
+/// Why not. For the log: a caller is told less, see [`Denial::may_be_told`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Why {
+    /// No target has the name that was asked for.
+    #[error("no target has that name")]
+    UnknownTarget,
+    /// The target has no such login.
+    #[error("the target has no login {0}")]
+    UnknownLogin(Name),
+    /// None was asked for, and neither rule nor target says which is meant.
+    #[error("no login was asked for, and neither a rule nor the target names one")]
+    NoLogin,
+    /// A rule denies it.
+    #[error("rule {0} denies it")]
+    Denied(Name),
+    /// Rules let the caller on to this target, but not as this login.
+    #[error("no rule lets this caller in as {0}")]
+    Login(Name),
+    /// ... but not with this kind of channel.
+    #[error("no rule lets this caller open a {0} channel")]
+    Channel(Kind),
+    /// ... but not now.
+    #[error("no rule lets this caller in at this time")]
+    Time,
+    /// No rule lets the caller on to this target at all.
+    #[error("no rule lets this caller reach the target")]
+    NoRule,
+}
+
+impl Denial {
+    /// The answer for a name that no target has; to the caller it reads like any target that is not for him.
+    pub fn unknown_target() -> Denial {
+        Denial { why: Why::UnknownTarget, known: false }
+    }
+
+    /// Why, for the log and for `bastion explain`.
+    pub fn why(&self) -> &Why {
+        &self.why
+    }
+
+    /// Why, if the caller may reach this target in some other way and so knows that it exists.
+    pub fn may_be_told(&self) -> Option<&Why> {
+        self.known.then_some(&self.why)
+    }
+}
+
+/// What a caller may reach, for lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reachable<'a> {
+    /// The target.
+    pub target: &'a Target,
+    /// As which logins.
+    pub logins: Vec<Name>,
+    /// The one that is meant when none is named.
+    pub default_login: Option<Name>,
+    /// With which kinds of channel.
+    pub kinds: Vec<Kind>,
+}
+
+/// Who may reach what, and how. Made by [`Policy::parse`] alone.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    groups: Groups,
+    rules: Vec<Rule>,
+}
+
+impl Policy {
+    /// Decides one request.
+    pub fn decide(&self, request: &Request) -> Decision {
+        let groups = self.groups_of(&request.principal);
+        let kind = request.opening.kind();
+        match self.grant(request, &groups, &kind) {
+            Ok(grant) => Decision::Allow(grant),
+            Err(why) => {
+                let known = self.shows(&request.principal, &groups, &request.target);
+                Decision::Deny(Denial { why, known })
+            }
+        }
+    }
+
+    /// What the caller may reach now, in the order of `targets`.
+    pub fn reachable<'a>(
+        &self,
+        principal: &Principal,
+        targets: &'a [Target],
+        now: i64,
+    ) -> Vec<Reachable<'a>> {
+        let groups = self.groups_of(principal);
+        let about: Vec<&Rule> = self.rules.iter().filter(|rule| rule.is_about(principal, &groups)).collect();
+        let kinds = self.kinds();
+        let reach = |target: &'a Target| {
+            let mut found = Reachable { target, logins: vec![], default_login: None, kinds: vec![] };
+            for login in &target.logins {
+                for kind in &kinds {
+                    let case = Case { principal, groups: &groups, target, login, kind, now };
+                    if verdict(about.iter().copied(), &case).is_ok() {
+                        push_new(&mut found.logins, login);
+                        push_new(&mut found.kinds, kind);
+                    }
+                }
+            }
+            found.default_login = kinds
+                .iter()
+                .find_map(|kind| {
+                    login_meant(about.iter().copied(), principal, &groups, target, Some((kind, now)))
+                })
+                .filter(|login| found.logins.contains(login));
+            (!found.logins.is_empty()).then_some(found)
+        };
+        targets.iter().filter_map(reach).collect()
+    }
+
+    /// Each rule as a sentence, in the order of the file, for `bastion check`.
+    pub fn sentences(&self) -> impl Iterator<Item = String> + '_ {
+        self.rules.iter().map(Rule::to_string)
+    }
+
+    /// The rules that match none of these targets, with their lines: most likely a slip.
+    pub fn rules_without_target<'a>(
+        &'a self,
+        targets: &'a [Target],
+    ) -> impl Iterator<Item = (&'a str, usize)> {
+        let idle = |rule: &&Rule| !targets.iter().any(|target| rule.covers(target));
+        self.rules.iter().filter(idle).map(|rule| (rule.name.as_str(), rule.line))
+    }
+
+    fn grant(&self, request: &Request, groups: &BTreeSet<&Name>, kind: &Kind) -> Result<Grant, Why> {
+        let Request { principal, target, now, .. } = request;
+        let login = self.login(request, groups, kind)?;
+        let case = Case { principal, groups, target, login: &login, kind, now: *now };
+        let (rule, limits) = verdict(&self.rules, &case)?;
+        Ok(Grant { target: target.clone(), login, rule: rule.name.clone(), limits })
+    }
+
+    /// The login that was asked for, or the one that is meant. Deny rules have no say here: they judge the login that
+    /// was chosen, so one more of them cannot turn a request into another one.
+    fn login(&self, request: &Request, groups: &BTreeSet<&Name>, kind: &Kind) -> Result<Name, Why> {
+        let Request { principal, target, now, .. } = request;
+        match &request.login {
+            Some(login) if target.logins.contains(login) => Ok(login.clone()),
+            Some(login) => Err(Why::UnknownLogin(login.clone())),
+            None => login_meant(&self.rules, principal, groups, target, Some((kind, *now)))
+                .or_else(|| login_meant(&self.rules, principal, groups, target, None))
+                .or_else(|| target.default_login.clone().filter(|login| target.logins.contains(login)))
+                .or_else(|| target.logins.first().filter(|_| target.logins.len() == 1).cloned())
+                .ok_or(Why::NoLogin),
+        }
+    }
+
+    /// Whether the caller may know that there is such a target: some rule lets him on to it in some way, at some
+    /// time, and none denies it altogether.
+    fn shows(&self, principal: &Principal, groups: &BTreeSet<&Name>, target: &Target) -> bool {
+        let about = |rule: &&Rule| rule.is_about(principal, groups) && rule.covers(target);
+        let mut rules = self.rules.iter().filter(about);
+        let denied = |rule: &Rule| rule.action == Action::Deny && rule.is_unconditional();
+        rules.clone().any(|rule| rule.action == Action::Allow) && !rules.any(denied)
+    }
+
+    fn groups_of(&self, principal: &Principal) -> BTreeSet<&Name> {
+        self.groups.iter().filter(|(_, group)| group.has(principal)).map(|(name, _)| name).collect()
+    }
+
+    /// Every kind of channel that the rules can tell apart.
+    fn kinds(&self) -> Vec<Kind> {
+        let named = self.rules.iter().flat_map(|rule| &rule.channels).filter_map(|pattern| match pattern {
+            rule::KindPattern::Subsystem(name) => Some(Kind::Subsystem(name.clone())),
+            _ => None,
+        });
+        let mut kinds = vec![Kind::Terminal, Kind::Shell, Kind::Exec, Kind::Subsystem("sftp".to_owned())];
+        named.for_each(|kind| push_new(&mut kinds, &kind));
+        kinds
+    }
+}
+
+/// The rule that says yes and the limits that hold, or why not.
+fn verdict<'a>(
+    rules: impl IntoIterator<Item = &'a Rule> + Clone,
+    case: &Case<'_>,
+) -> Result<(&'a Rule, Limits), Why> {
+    let matching =
+        |action| rules.clone().into_iter().filter(move |rule| rule.action == action && rule.matches(case));
+    if let Some(rule) = matching(Action::Deny).next() {
+        return Err(Why::Denied(rule.name.clone()));
+    }
+    let limits = matching(Action::Allow).fold(Limits::default(), |all, rule| all.tightest(rule.limits));
+    match matching(Action::Allow).next() {
+        Some(rule) => Ok((rule, limits)),
+        None => Err(nearest_miss(rules, case)),
+    }
+}
+
+/// Why no rule allows it, by the rule that comes closest.
+fn nearest_miss<'a>(rules: impl IntoIterator<Item = &'a Rule>, case: &Case<'_>) -> Why {
+    let misses = rules.into_iter().filter(|rule| rule.action == Action::Allow).map(|rule| {
+        let missed: Vec<Mismatch> = rule.mismatches(case).collect();
+        (missed.contains(&Mismatch::Who) || missed.contains(&Mismatch::Target), missed.len(), missed)
+    });
+    match misses.min_by_key(|(elsewhere, count, _)| (*elsewhere, *count)) {
+        Some((false, _, missed)) => match missed.first() {
+            Some(Mismatch::Login) => Why::Login(case.login.clone()),
+            Some(Mismatch::Channel) => Why::Channel(case.kind.clone()),
+            Some(Mismatch::Time) => Why::Time,
+            _ => Why::NoRule,
+        },
+        _ => Why::NoRule,
+    }
+}
+
+/// The login that the first rule to allow this target means; if `how` is told, with this channel and at this time.
+fn login_meant<'a>(
+    rules: impl IntoIterator<Item = &'a Rule>,
+    principal: &Principal,
+    groups: &BTreeSet<&Name>,
+    target: &Target,
+    how: Option<(&Kind, i64)>,
+) -> Option<Name> {
+    let allows = |rule: &&Rule| {
+        rule.action == Action::Allow
+            && rule.is_about(principal, groups)
+            && rule.covers(target)
+            && how.is_none_or(|(kind, now)| rule.admits_kind(kind) && rule.holds_at(now))
+    };
+    rules.into_iter().filter(allows).find_map(|rule| rule.login_meant(target))
+}
+
+fn push_new<T: PartialEq + Clone>(all: &mut Vec<T>, new: &T) {
+    if !all.contains(new) {
+        all.push(new.clone());
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.why.fmt(f)
     }
 }

@@ -1,0 +1,558 @@
+//! The text of policy.toml, and what is wrong with it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
+
+use jiff::tz::TimeZone;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer, value::SeqAccessDeserializer},
+};
+use toml::Spanned;
+
+use super::{
+    Limits, Policy,
+    hours::{self, Hours, Span},
+    pattern::Pattern,
+    rule::{Action, Group, Groups, KindPattern, Rule},
+};
+use crate::{Name, Printable, nearest};
+
+/// What is wrong with a policy file, where, and the way out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyFault {
+    /// The file, as it was named.
+    pub file: String,
+    /// The line, from 1.
+    pub line: usize,
+    /// What was found there.
+    pub problem: PolicyProblem,
+    /// What to do about it, for the line that begins with `try:`.
+    pub way_out: String,
+}
+
+impl fmt::Display for PolicyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.line, self.problem)
+    }
+}
+
+impl std::error::Error for PolicyFault {}
+
+/// What can be wrong with a policy file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each message says what the variant means, and its fields stand in it")]
+pub enum PolicyProblem {
+    #[error("the file has {0} bytes, and at most {FILE_BYTES_MAX} are read")]
+    TooLarge(usize),
+    #[error("{0}")]
+    Toml(String),
+    #[error("unknown key {0:?}")]
+    UnknownKey(String),
+    #[error("{0:?} is no name for a rule")]
+    RuleName(String),
+    #[error("two rules are called {0:?}, the other one in line {1}")]
+    RuleTwice(String, usize),
+    #[error("{0:?} is no name for a group")]
+    GroupName(String),
+    #[error("group {0:?} has neither members nor a group of the provider")]
+    EmptyGroup(String),
+    #[error("group {group:?} has {value:?} as member, which is no name of a person")]
+    Member { group: String, value: String },
+    #[error("rule {rule:?} is about group {group:?}, and no group has that name")]
+    NoGroup { rule: String, group: String },
+    #[error("rule {rule:?} does not say who it is about")]
+    NobodyNamed { rule: String },
+    #[error("rule {rule:?} does not say which targets it is about")]
+    NoTargetNamed { rule: String },
+    #[error("rule {rule:?} has an empty list of {key}, and would never match")]
+    EmptyList { rule: String, key: &'static str },
+    #[error("rule {rule:?} has {value:?} among its {key}, which can match no name")]
+    Pattern { rule: String, key: &'static str, value: String },
+    #[error("rule {rule:?} has {value:?} as its login, which is no login's name")]
+    LoginName { rule: String, value: String },
+    #[error("rule {rule:?} has {value:?} as its login, and its own logins do not admit that")]
+    LoginNotAdmitted { rule: String, value: String },
+    #[error("rule {rule:?} is about channels of kind {value:?}, and there is no such kind")]
+    Kind { rule: String, value: String },
+    #[error("rule {rule:?} has {value:?} as its action")]
+    Action { rule: String, value: String },
+    #[error("rule {rule:?} has {value:?} as {key}, which is no length of time")]
+    Duration { rule: String, key: &'static str, value: String },
+    #[error("rule {rule:?} denies, so its {key} means nothing")]
+    MeansNothing { rule: String, key: &'static str },
+    #[error("rule {rule:?} has {value:?} among its days")]
+    Days { rule: String, value: String },
+    #[error("rule {rule:?} has {value:?} among its hours")]
+    Hours { rule: String, value: String },
+    #[error("rule {rule:?} has {value:?} as time zone, and no time zone is called so")]
+    Zone { rule: String, value: String },
+}
+
+/// A policy of five thousand rules has about this size.
+const FILE_BYTES_MAX: usize = 1024 * 1024;
+
+/// A session of a year is a mistake.
+const LONGEST_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyFile {
+    #[serde(default)]
+    groups: BTreeMap<Spanned<String>, Spanned<GroupFile>>,
+    #[serde(default, rename = "rule")]
+    rules: Vec<RuleFile>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct GroupTable {
+    #[serde(default)]
+    members: Vec<Spanned<String>>,
+    #[serde(default)]
+    provider: OneOrMore,
+}
+
+struct GroupFile(GroupTable);
+
+#[derive(Default)]
+struct OneOrMore(Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RuleFile {
+    name: Spanned<String>,
+    action: Spanned<String>,
+    #[serde(default)]
+    users: Option<Spanned<Vec<Spanned<String>>>>,
+    groups: Option<Spanned<Vec<Spanned<String>>>>,
+    targets: Option<Spanned<Vec<Spanned<String>>>>,
+    labels: Option<Spanned<BTreeMap<String, Spanned<String>>>>,
+    logins: Option<Spanned<Vec<Spanned<String>>>>,
+    login: Option<Spanned<String>>,
+    channels: Option<Spanned<Vec<Spanned<String>>>>,
+    when: Option<WhenFile>,
+    longest: Option<Spanned<String>>,
+    idle: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WhenFile {
+    days: Option<Spanned<Vec<Spanned<String>>>>,
+    hours: Option<Spanned<Vec<Spanned<String>>>>,
+    zone: Spanned<String>,
+}
+
+impl Policy {
+    /// Reads a policy; `file_name` is what faults call it. It is taken whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// The first fault that is found, with its line, the value and the way out.
+    pub fn parse(text: &str, file_name: &str) -> Result<Policy, PolicyFault> {
+        let reader = Reader { text, file_name };
+        if text.len() > FILE_BYTES_MAX {
+            let problem = PolicyProblem::TooLarge(text.len());
+            return Err(reader.fault(0, problem, "fewer rules, with patterns and groups"));
+        }
+        let file: PolicyFile = toml::from_str(text).map_err(|error| reader.toml_fault(&error))?;
+        let groups =
+            file.groups.iter().map(|(name, group)| reader.group(name, group)).collect::<Result<_, _>>()?;
+        let mut rules: Vec<Rule> = Vec::with_capacity(file.rules.len());
+        let mut lines: BTreeMap<Name, usize> = BTreeMap::new();
+        for rule in &file.rules {
+            let read = reader.rule(rule, &groups)?;
+            if let Some(line) = lines.insert(read.name.clone(), read.line) {
+                let problem = PolicyProblem::RuleTwice(read.name.to_string(), line);
+                return Err(reader.fault(rule.name.span().start, problem, "another name"));
+            }
+            rules.push(read);
+        }
+        Ok(Policy { groups, rules })
+    }
+}
+
+type Texts = Option<Spanned<Vec<Spanned<String>>>>;
+
+/// Turns what serde understood into a policy, and knows where everything stands.
+struct Reader<'a> {
+    text: &'a str,
+    file_name: &'a str,
+}
+
+impl Reader<'_> {
+    fn fault(&self, at: usize, problem: PolicyProblem, way_out: impl Into<String>) -> PolicyFault {
+        PolicyFault { file: self.file_name.to_owned(), line: self.line(at), problem, way_out: way_out.into() }
+    }
+
+    fn line(&self, at: usize) -> usize {
+        let before = self.text.as_bytes().get(..at).unwrap_or_default();
+        before.iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    fn toml_fault(&self, error: &toml::de::Error) -> PolicyFault {
+        let at = error.span().map_or(0, |span| span.start);
+        let message = error.message();
+        // serde's words: unknown field `actoin`, expected one of `name`, `action`
+        if let Some(rest) = message.strip_prefix("unknown field ") {
+            let mut words = rest.split('`').skip(1).step_by(2);
+            let key = words.next().unwrap_or_default();
+            let known: Vec<&str> = words.collect();
+            let way_out = did_you_mean(key, known.iter().copied())
+                .unwrap_or_else(|| format!("one of {}", known.join(", ")));
+            return self.fault(at, PolicyProblem::UnknownKey(shown(key)), way_out);
+        }
+        let message = message.lines().collect::<Vec<_>>().join(", ");
+        let way_out =
+            if message.starts_with("missing field") { "add that key" } else { "see docs/policy.md" };
+        self.fault(at, PolicyProblem::Toml(Printable::of(&message).to_string()), way_out)
+    }
+
+    fn group(
+        &self,
+        name: &Spanned<String>,
+        group: &Spanned<GroupFile>,
+    ) -> Result<(Name, Group), PolicyFault> {
+        let at = name.span().start;
+        let name: Name = name.get_ref().parse().map_err(|_| {
+            let problem = PolicyProblem::GroupName(shown(name.get_ref()));
+            self.fault(
+                at,
+                problem,
+                "letters, digits, '.', '_' and '-'; the provider's own name stands in `provider`",
+            )
+        })?;
+        let GroupTable { members, provider } = &group.get_ref().0;
+        let members = members.iter().map(|member| {
+            let value = member.get_ref();
+            value.parse::<Name>().map_err(|_| {
+                let problem = PolicyProblem::Member { group: name.to_string(), value: shown(value) };
+                self.fault(member.span().start, problem, "the name that she signs in with")
+            })
+        });
+        let members = members.collect::<Result<BTreeSet<Name>, _>>()?;
+        if members.is_empty() && provider.0.is_empty() {
+            let way_out = format!("{name} = [\"alice\"], or {name} = {{ provider = \"{name}\" }}");
+            return Err(self.fault(at, PolicyProblem::EmptyGroup(name.to_string()), way_out));
+        }
+        Ok((name, Group { members, provider: provider.0.clone() }))
+    }
+
+    fn rule(&self, file: &RuleFile, groups: &Groups) -> Result<Rule, PolicyFault> {
+        let at = file.name.span().start;
+        let name: Name = file.name.get_ref().parse().map_err(|_| {
+            let problem = PolicyProblem::RuleName(shown(file.name.get_ref()));
+            self.fault(at, problem, "letters, digits, '.', '_' and '-', for example \"sre-office-hours\"")
+        })?;
+        let rule = name.as_str();
+        let rule = Rule {
+            action: self.action(rule, &file.action)?,
+            users: self.patterns(rule, "users", &file.users)?,
+            groups: self.groups(rule, &file.groups, groups)?,
+            targets: self.patterns(rule, "targets", &file.targets)?,
+            labels: self.labels(rule, &file.labels)?,
+            logins: self.patterns(rule, "logins", &file.logins)?,
+            login: self.login(rule, &file.login)?,
+            channels: self.channels(rule, &file.channels)?,
+            when: file.when.as_ref().map(|when| self.hours(rule, when)).transpose()?,
+            limits: Limits {
+                longest: self.duration(rule, "longest", &file.longest)?,
+                idle: self.duration(rule, "idle", &file.idle)?,
+            },
+            line: self.line(at),
+            name,
+        };
+        self.makes_sense(file, rule)
+    }
+
+    /// What each key may say on its own, together may still mean nothing.
+    fn makes_sense(&self, file: &RuleFile, rule: Rule) -> Result<Rule, PolicyFault> {
+        let at = file.name.span().start;
+        let name = || rule.name.to_string();
+        if rule.users.is_empty() && rule.groups.is_empty() {
+            let problem = PolicyProblem::NobodyNamed { rule: name() };
+            return Err(self.fault(at, problem, "groups = [\"...\"], or users = [\"*\"] for everybody"));
+        }
+        if rule.targets.is_empty() && rule.labels.is_empty() {
+            let problem = PolicyProblem::NoTargetNamed { rule: name() };
+            return Err(self.fault(at, problem, "labels = { env = \"...\" }, or targets = [\"*\"] for all"));
+        }
+        if let (Some(login), Some(file)) = (&rule.login, &file.login)
+            && !rule.admits_login(login)
+        {
+            let problem = PolicyProblem::LoginNotAdmitted { rule: name(), value: login.to_string() };
+            return Err(self.fault(file.span().start, problem, format!("add \"{login}\" to its logins")));
+        }
+        let limits = [("login", &file.login), ("longest", &file.longest), ("idle", &file.idle)];
+        match limits.into_iter().find_map(|(key, value)| value.as_ref().map(|value| (key, value))) {
+            Some((key, value)) if rule.action == Action::Deny => {
+                let problem = PolicyProblem::MeansNothing { rule: name(), key };
+                Err(self.fault(
+                    value.span().start,
+                    problem,
+                    "leave it out, or put it into a rule that allows",
+                ))
+            }
+            _ => Ok(rule),
+        }
+    }
+
+    fn action(&self, rule: &str, action: &Spanned<String>) -> Result<Action, PolicyFault> {
+        match action.get_ref().as_str() {
+            "allow" => Ok(Action::Allow),
+            "deny" => Ok(Action::Deny),
+            other => {
+                let problem = PolicyProblem::Action { rule: rule.to_owned(), value: shown(other) };
+                let way_out = did_you_mean(other, ["allow", "deny"]);
+                Err(self.fault(
+                    action.span().start,
+                    problem,
+                    way_out.unwrap_or("\"allow\" or \"deny\"".to_owned()),
+                ))
+            }
+        }
+    }
+
+    fn patterns(&self, rule: &str, key: &'static str, texts: &Texts) -> Result<Vec<Pattern>, PolicyFault> {
+        let read = |text: &Spanned<String>| {
+            Pattern::for_names(text.get_ref()).ok_or_else(|| {
+                let problem =
+                    PolicyProblem::Pattern { rule: rule.to_owned(), key, value: shown(text.get_ref()) };
+                self.fault(
+                    text.span().start,
+                    problem,
+                    "letters, digits, '.', '_', '-', and the wildcards '*' and '?'",
+                )
+            })
+        };
+        self.list(rule, key, texts, read)
+    }
+
+    fn groups(&self, rule: &str, texts: &Texts, known: &Groups) -> Result<Vec<Name>, PolicyFault> {
+        let read = |text: &Spanned<String>| -> Result<Vec<Name>, PolicyFault> {
+            let pattern = Pattern::for_names(text.get_ref());
+            let found: Vec<Name> = known
+                .keys()
+                .filter(|name| pattern.as_ref().is_some_and(|pattern| pattern.matches(name.as_str())))
+                .cloned()
+                .collect();
+            if !found.is_empty() {
+                return Ok(found);
+            }
+            let problem = PolicyProblem::NoGroup { rule: rule.to_owned(), group: shown(text.get_ref()) };
+            let way_out = did_you_mean(text.get_ref(), known.keys().map(Name::as_str)).unwrap_or_else(|| {
+                let name = text.get_ref().parse::<Name>().map_or("NAME".to_owned(), |name| name.to_string());
+                format!("add it to [groups]: {name} = {{ provider = \"...\" }}, or {name} = [\"alice\"]")
+            });
+            Err(self.fault(text.span().start, problem, way_out))
+        };
+        Ok(self.list(rule, "groups", texts, read)?.into_iter().flatten().collect())
+    }
+
+    fn labels(
+        &self,
+        rule: &str,
+        labels: &Option<Spanned<BTreeMap<String, Spanned<String>>>>,
+    ) -> Result<Vec<(String, Pattern)>, PolicyFault> {
+        let Some(labels) = labels else { return Ok(vec![]) };
+        if labels.get_ref().is_empty() {
+            let problem = PolicyProblem::EmptyList { rule: rule.to_owned(), key: "labels" };
+            return Err(self.fault(labels.span().start, problem, "leave it out"));
+        }
+        let read = |(key, value): (&String, &Spanned<String>)| match Pattern::for_values(value.get_ref()) {
+            Some(pattern) => Ok((key.clone(), pattern)),
+            None => {
+                let value_shown = shown(value.get_ref());
+                let problem =
+                    PolicyProblem::Pattern { rule: rule.to_owned(), key: "labels", value: value_shown };
+                Err(self.fault(
+                    value.span().start,
+                    problem,
+                    "1 to 128 printable characters; '*' for any value",
+                ))
+            }
+        };
+        labels.get_ref().iter().map(read).collect()
+    }
+
+    fn login(&self, rule: &str, login: &Option<Spanned<String>>) -> Result<Option<Name>, PolicyFault> {
+        let Some(login) = login else { return Ok(None) };
+        let name = login.get_ref().parse().map_err(|_| {
+            let problem = PolicyProblem::LoginName { rule: rule.to_owned(), value: shown(login.get_ref()) };
+            self.fault(login.span().start, problem, "one login, without wildcards; `logins` takes those")
+        })?;
+        Ok(Some(name))
+    }
+
+    fn channels(&self, rule: &str, texts: &Texts) -> Result<Vec<KindPattern>, PolicyFault> {
+        const KINDS: [&str; 5] = ["terminal", "shell", "exec", "subsystem", "sftp"];
+        let read = |text: &Spanned<String>| match text.get_ref().as_str() {
+            "terminal" => Ok(KindPattern::Terminal),
+            "shell" => Ok(KindPattern::Shell),
+            "exec" => Ok(KindPattern::Exec),
+            "subsystem" => Ok(KindPattern::AnySubsystem),
+            "sftp" => Ok(KindPattern::Subsystem("sftp".to_owned())),
+            other => match other.strip_prefix("subsystem:") {
+                Some(name) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()) => {
+                    Ok(KindPattern::Subsystem(name.to_owned()))
+                }
+                _ => {
+                    let problem = PolicyProblem::Kind { rule: rule.to_owned(), value: shown(other) };
+                    let way_out = did_you_mean(other, KINDS)
+                        .unwrap_or_else(|| format!("one of {}, subsystem:NAME", KINDS.join(", ")));
+                    Err(self.fault(text.span().start, problem, way_out))
+                }
+            },
+        };
+        self.list(rule, "channels", texts, read)
+    }
+
+    fn hours(&self, rule: &str, when: &WhenFile) -> Result<Hours, PolicyFault> {
+        let rule_name = || rule.to_owned();
+        let zone = TimeZone::get(when.zone.get_ref()).map_err(|_| {
+            let problem = PolicyProblem::Zone { rule: rule_name(), value: shown(when.zone.get_ref()) };
+            let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+            let way_out = did_you_mean(when.zone.get_ref(), known.iter().map(String::as_str));
+            self.fault(
+                when.zone.span().start,
+                problem,
+                way_out.unwrap_or("for example \"Europe/Berlin\" or \"UTC\"".into()),
+            )
+        })?;
+        let days = self.list(rule, "days", &when.days, |text| {
+            hours::days(text.get_ref()).ok_or_else(|| {
+                let problem = PolicyProblem::Days { rule: rule_name(), value: shown(text.get_ref()) };
+                self.fault(text.span().start, problem, "\"mon\", or \"mon-fri\"")
+            })
+        })?;
+        let spans = self.list(rule, "hours", &when.hours, |text| {
+            Span::parse(text.get_ref()).ok_or_else(|| {
+                let problem = PolicyProblem::Hours { rule: rule_name(), value: shown(text.get_ref()) };
+                self.fault(text.span().start, problem, "\"08:00-18:00\", or \"22:00-06:00\" for a night")
+            })
+        })?;
+        let days =
+            if when.days.is_none() { hours::every_day() } else { days.into_iter().flatten().collect() };
+        let spans = if spans.is_empty() { vec![Span::WHOLE_DAY] } else { spans };
+        Ok(Hours { days, spans, zone })
+    }
+
+    fn duration(
+        &self,
+        rule: &str,
+        key: &'static str,
+        text: &Option<Spanned<String>>,
+    ) -> Result<Option<Duration>, PolicyFault> {
+        let Some(text) = text else { return Ok(None) };
+        let Some(duration) = duration(text.get_ref()) else {
+            let problem =
+                PolicyProblem::Duration { rule: rule.to_owned(), key, value: shown(text.get_ref()) };
+            return Err(self.fault(
+                text.span().start,
+                problem,
+                "\"90s\", \"30m\", \"8h\" or \"1h30m\", up to 366d",
+            ));
+        };
+        Ok(Some(duration))
+    }
+
+    /// A list that is not there says nothing; one that is there and empty would match nothing, which nobody means.
+    fn list<T>(
+        &self,
+        rule: &str,
+        key: &'static str,
+        texts: &Texts,
+        read: impl Fn(&Spanned<String>) -> Result<T, PolicyFault>,
+    ) -> Result<Vec<T>, PolicyFault> {
+        let Some(texts) = texts else { return Ok(vec![]) };
+        if texts.get_ref().is_empty() {
+            let problem = PolicyProblem::EmptyList { rule: rule.to_owned(), key };
+            return Err(self.fault(texts.span().start, problem, "leave it out, or use [\"*\"]"));
+        }
+        texts.get_ref().iter().map(read).collect()
+    }
+}
+
+/// Reads `90s`, `30m`, `8h`, `2d` or several of them in a row; more than nothing, at most [`LONGEST_MAX`].
+fn duration(text: &str) -> Option<Duration> {
+    let mut seconds: u64 = 0;
+    let mut number: Option<u64> = None;
+    for letter in text.chars() {
+        if let Some(digit) = letter.to_digit(10) {
+            number = Some(number.unwrap_or(0).checked_mul(10)?.checked_add(u64::from(digit))?);
+            continue;
+        }
+        let unit = match letter {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86_400,
+            _ => return None,
+        };
+        seconds = seconds.checked_add(number.take()?.checked_mul(unit)?)?;
+    }
+    let duration = Duration::from_secs(seconds);
+    (number.is_none() && !duration.is_zero() && duration <= LONGEST_MAX).then_some(duration)
+}
+
+fn did_you_mean<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(found, known).map(|word| format!("\"{word}\""))
+}
+
+/// A value of the file, as a message shows it: the message itself puts it in quotes.
+fn shown(value: &str) -> String {
+    value.chars().take(Printable::CHARS_MAX).collect()
+}
+
+impl<'de> Deserialize<'de> for GroupFile {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct ListOrTable;
+
+        impl<'de> Visitor<'de> for ListOrTable {
+            type Value = GroupFile;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of names, or a table with `members` and `provider`")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<GroupFile, A::Error> {
+                let members = Vec::deserialize(SeqAccessDeserializer::new(list))?;
+                Ok(GroupFile(GroupTable { members, ..GroupTable::default() }))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<GroupFile, A::Error> {
+                GroupTable::deserialize(MapAccessDeserializer::new(table)).map(GroupFile)
+            }
+        }
+
+        from.deserialize_any(ListOrTable)
+    }
+}
+
+impl<'de> Deserialize<'de> for OneOrMore {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct TextOrList;
+
+        impl<'de> Visitor<'de> for TextOrList {
+            type Value = OneOrMore;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a group at the provider, or a list of them")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<OneOrMore, E> {
+                Ok(OneOrMore(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OneOrMore, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMore)
+            }
+        }
+
+        from.deserialize_any(TextOrList)
+    }
+}

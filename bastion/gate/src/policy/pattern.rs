@@ -1,0 +1,114 @@
+//! Names with wildcards: `*` stands for any text, `?` for one character.
+
+use std::fmt;
+
+/// A name in which `*` stands for any text and `?` for one character. Nothing else is special.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Pattern(String);
+
+/// A longer pattern is a mistake.
+const PATTERN_BYTES_MAX: usize = 128;
+
+impl Pattern {
+    /// A pattern for names: their characters, `*` and `?`. Anything else could never match, so it is refused.
+    pub(crate) fn for_names(text: &str) -> Option<Pattern> {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-*?".contains(&b);
+        Pattern::checked(text).filter(|pattern| pattern.0.bytes().all(fits))
+    }
+
+    /// A pattern for label values: any printable text.
+    pub(crate) fn for_values(text: &str) -> Option<Pattern> {
+        Pattern::checked(text).filter(|pattern| !pattern.0.chars().any(char::is_control))
+    }
+
+    fn checked(text: &str) -> Option<Pattern> {
+        (!text.is_empty() && text.len() <= PATTERN_BYTES_MAX).then(|| Pattern(text.to_owned()))
+    }
+
+    /// Whether `text`, the whole of it, is what the pattern describes.
+    ///
+    /// It never goes back further than the last `*`, so the work is at most the product of both lengths.
+    pub(crate) fn matches(&self, text: &str) -> bool {
+        let (mut pattern, mut rest) = (self.0.chars(), text.chars());
+        let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
+        loop {
+            let (wanted, found) = (pattern.clone().next(), rest.clone().next());
+            match (wanted, found) {
+                (Some('*'), _) => {
+                    pattern.next();
+                    retry = Some((pattern.clone(), rest.clone()));
+                }
+                (None, None) => return true,
+                (Some(w), Some(f)) if w == '?' || w == f => {
+                    pattern.next();
+                    rest.next();
+                }
+                _ => {
+                    let Some((after_star, from)) = &mut retry else { return false };
+                    if from.next().is_none() {
+                        return false;
+                    }
+                    (pattern, rest) = (after_star.clone(), from.clone());
+                }
+            }
+        }
+    }
+
+    /// The name itself, where the pattern has no wildcard.
+    pub(crate) fn literal(&self) -> Option<&str> {
+        (!self.0.contains(['*', '?'])).then_some(&self.0)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(pattern: &str, text: &str) -> bool {
+        Pattern::for_values(pattern).unwrap().matches(text)
+    }
+
+    #[test]
+    fn a_star_is_any_text_and_a_question_mark_one_character() {
+        for (pattern, text) in [
+            ("web*", "web"),
+            ("web*", "web12"),
+            ("*", ""),
+            ("w?b", "wäb"),
+            ("*-db-*", "a-db-db-1"),
+            ("a*b*c", "aXbYbc"),
+        ] {
+            assert!(matches(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in
+            [("web*", "xweb1"), ("web", "web1"), ("w?b", "wb"), ("a*b*c", "aXbY"), ("?", "")]
+        {
+            assert!(!matches(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn what_could_never_match_a_name_is_no_pattern_for_names() {
+        for text in ["", "web1.{a,b}", "web[12]", "we b", "web/1", "ω*", &"a".repeat(200)] {
+            assert_eq!(Pattern::for_names(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn many_stars_are_no_burden() {
+        let text = "a".repeat(10_000);
+        assert!(!matches(&format!("{}b", "a*".repeat(60)), &text));
+    }
+}

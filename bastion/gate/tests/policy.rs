@@ -1,0 +1,440 @@
+//! What a policy allows, what it denies, and how it is refused.
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use gate::{Decision, Denial, Grant, Opening, Policy, Request, Why};
+use proptest::prelude::*;
+
+const EXAMPLE: &str = include_str!("../../../policy.toml");
+
+fn granted(policy: &Policy, request: &Request) -> Grant {
+    match policy.decide(request) {
+        Decision::Allow(grant) => grant,
+        Decision::Deny(denial) => panic!("denied: {denial}"),
+    }
+}
+
+fn denied(policy: &Policy, request: &Request) -> Denial {
+    match policy.decide(request) {
+        Decision::Allow(grant) => panic!("allowed by {}", grant.rule()),
+        Decision::Deny(denial) => denial,
+    }
+}
+
+fn as_login(mut request: Request, login: &str) -> Request {
+    request.login = Some(name(login));
+    request
+}
+
+fn production_web() -> gate::Target {
+    target("web1", &[("env", "production")], &["deploy", "readonly", "root"])
+}
+
+#[test]
+fn the_shipped_policy_is_a_policy_and_does_what_its_comments_say() {
+    let policy = policy(EXAMPLE);
+    let dev = || person("ana", &["developers"]);
+
+    let by_default = granted(&policy, &request(person("bea", &[]), production_web(), terminal()));
+    assert_eq!((by_default.rule(), by_default.login().as_str()), ("sre-everywhere", "deploy"));
+    assert_eq!(by_default.limits().longest, Some(Duration::from_secs(12 * 3600)));
+
+    let look = granted(&policy, &request(dev(), production_web(), terminal()));
+    assert_eq!((look.rule(), look.login().as_str()), ("dev-look-at-web", "readonly"));
+    assert_eq!(
+        denied(&policy, &request(dev(), production_web(), subsystem("sftp"))).why(),
+        &Why::Channel(subsystem("sftp").kind())
+    );
+    let mut at_night = request(dev(), production_web(), terminal());
+    at_night.now += 12 * 3600;
+    assert_eq!(denied(&policy, &at_night).why(), &Why::Time);
+
+    let database = target("db1", &[("role", "database")], &["postgres", "root"]);
+    let root = as_login(request(person("zoe", &["sre"]), database, terminal()), "root");
+    assert_eq!(denied(&policy, &root).why(), &Why::Denied(name("no-root-on-databases")));
+
+    let upload = target("dropbox", &[], &["upload"]);
+    assert_eq!(
+        granted(&policy, &request(person("dan", &[]), upload.clone(), subsystem("sftp"))).rule(),
+        "contractors-upload"
+    );
+    denied(&policy, &request(person("dan", &[]), upload, terminal()));
+}
+
+#[test]
+fn a_policy_without_rules_allows_nothing() {
+    let denial = denied(&policy(""), &request(person("alice", &["sre"]), production_web(), terminal()));
+    assert_eq!(denial.why(), &Why::NoRule);
+    assert_eq!(denial.may_be_told(), None);
+}
+
+#[test]
+fn of_the_rules_that_allow_the_tightest_limits_hold_in_any_order() {
+    let long = "[[rule]]\nname = 'long'\naction = 'allow'\nusers = ['*']\ntargets = ['*']\nlongest = '8h'\nidle = '5m'\n";
+    let short = "[[rule]]\nname = 'short'\naction = 'allow'\nusers = ['alice']\ntargets = ['web?']\nlongest = '1h30m'\n";
+    for text in [format!("{long}{short}"), format!("{short}{long}")] {
+        let grant = granted(&policy(&text), &request(person("alice", &[]), production_web(), terminal()));
+        assert_eq!(grant.limits().longest, Some(Duration::from_secs(5400)));
+        assert_eq!(grant.limits().idle, Some(Duration::from_secs(300)));
+    }
+}
+
+#[test]
+fn a_login_must_be_the_targets_and_a_rules() {
+    let policy = policy(
+        "[[rule]]\nname = 'r'\naction = 'allow'\nusers = ['*']\ntargets = ['*']\nlogins = ['deploy', 'ghost']\n",
+    );
+    let asked = |login: &str| as_login(request(person("alice", &[]), production_web(), terminal()), login);
+    assert_eq!(granted(&policy, &asked("deploy")).login().as_str(), "deploy");
+    assert_eq!(denied(&policy, &asked("ghost")).why(), &Why::UnknownLogin(name("ghost")));
+    assert_eq!(denied(&policy, &asked("root")).why(), &Why::Login(name("root")));
+}
+
+#[test]
+fn without_a_login_the_rules_is_meant_then_the_targets_then_the_only_one() {
+    let rule = |more: &str| {
+        policy(&format!("[[rule]]\nname = 'r'\naction = 'allow'\nusers = ['*']\ntargets = ['*']\n{more}"))
+    };
+    let mut plain = request(person("alice", &[]), production_web(), terminal());
+    assert_eq!(granted(&rule("login = 'readonly'"), &plain).login().as_str(), "readonly");
+    assert_eq!(granted(&rule(""), &plain).login().as_str(), "deploy");
+    assert_eq!(granted(&rule("logins = ['re*']"), &plain).login().as_str(), "readonly");
+    plain.target.default_login = None;
+    assert_eq!(denied(&rule(""), &plain).why(), &Why::NoLogin);
+}
+
+#[test]
+fn channels_are_told_apart_by_their_request_and_not_by_their_words() {
+    let only = |kind: &str| {
+        policy(&format!(
+            "[[rule]]\nname = 'r'\naction = 'allow'\nusers = ['*']\ntargets = ['*']\nchannels = ['{kind}']\n"
+        ))
+    };
+    let with_terminal = Opening { pty: terminal().pty, ..exec("sftp") };
+    let openings = [
+        terminal(),
+        shell(),
+        exec("/usr/lib/openssh/sftp-server"),
+        with_terminal,
+        subsystem("sftp"),
+        subsystem("netconf"),
+    ];
+    let admitted = |kind: &str| -> Vec<bool> {
+        let decide = |opening: &Opening| {
+            only(kind).decide(&request(person("alice", &[]), production_web(), opening.clone()))
+        };
+        openings.iter().map(|opening| matches!(decide(opening), Decision::Allow(_))).collect()
+    };
+    assert_eq!(admitted("terminal"), [true, false, false, false, false, false]);
+    assert_eq!(admitted("shell"), [false, true, false, false, false, false]);
+    assert_eq!(admitted("exec"), [false, false, true, true, false, false]);
+    assert_eq!(admitted("subsystem"), [false, false, false, false, true, true]);
+    assert_eq!(admitted("sftp"), [false, false, false, false, true, false]);
+    assert_eq!(admitted("subsystem:netconf"), [false, false, false, false, false, true]);
+}
+
+#[test]
+fn a_target_that_is_forbidden_reads_to_the_caller_like_one_that_does_not_exist() {
+    let policy = policy(EXAMPLE);
+    let stranger = denied(&policy, &request(person("mallory", &[]), production_web(), terminal()));
+    assert_eq!(stranger.may_be_told(), Denial::unknown_target().may_be_told());
+    assert_eq!(stranger.why(), &Why::NoRule, "the log knows");
+
+    let dev = as_login(request(person("ana", &["dev"]), production_web(), terminal()), "root");
+    assert_eq!(denied(&policy, &dev).may_be_told(), Some(&Why::Login(name("root"))));
+
+    let dev = as_login(request(person("ana", &["dev"]), production_web(), terminal()), "nologin");
+    assert_eq!(denied(&policy, &dev).may_be_told(), Some(&Why::UnknownLogin(name("nologin"))));
+}
+
+#[test]
+fn a_target_that_is_denied_altogether_is_hidden_again() {
+    let text = "[[rule]]\nname = 'a'\naction = 'allow'\nusers = ['*']\ntargets = ['*']\n\
+                [[rule]]\nname = 'd'\naction = 'deny'\nusers = ['mallory']\ntargets = ['web1']\n";
+    let denial = denied(&policy(text), &request(person("mallory", &[]), production_web(), terminal()));
+    assert_eq!((denial.why(), denial.may_be_told()), (&Why::Denied(name("d")), None));
+}
+
+#[test]
+fn a_list_of_targets_shows_what_may_be_reached_now_and_nothing_else() {
+    let policy = policy(EXAMPLE);
+    let targets = [
+        production_web(),
+        target("web2", &[("env", "staging-2")], &["app", "root"]),
+        target("dropbox", &[], &["upload"]),
+    ];
+
+    let reachable = policy.reachable(&person("ana", &["dev"]), &targets, FRIDAY_NOON);
+    let names: Vec<&str> = reachable.iter().map(|one| one.target.name.as_str()).collect();
+    assert_eq!(names, ["web1", "web2"]);
+    assert_eq!(reachable[0].logins, [name("readonly")]);
+    assert_eq!(reachable[0].default_login, Some(name("readonly")));
+    assert_eq!(reachable[0].kinds, [terminal().kind(), exec("x").kind()]);
+    assert_eq!(reachable[1].logins, [name("app")]);
+
+    let on_sunday = FRIDAY_NOON + 2 * 86_400;
+    assert_eq!(policy.reachable(&person("ana", &["dev"]), &targets, on_sunday).len(), 1);
+    assert_eq!(policy.reachable(&person("mallory", &[]), &targets, FRIDAY_NOON), []);
+}
+
+#[test]
+fn an_explanation_names_the_rule_and_why_each_other_one_did_not_match() {
+    let policy = policy(EXAMPLE);
+    let look = request(person("ana", &["dev"]), production_web(), terminal());
+    let explanation = policy.explain(&look);
+
+    let json = serde_json::to_value(&explanation).unwrap();
+    assert_eq!(json["decision"], "allow");
+    assert_eq!(json["rule"], "dev-look-at-web");
+    assert_eq!(json["longest_s"], 7200);
+    assert_eq!(json["asked"]["login"], "readonly");
+    assert_eq!(json["rules"].as_array().unwrap().len(), 5);
+    assert_eq!(json["rules"][2]["matches"], true);
+    let because = json["rules"][0]["because"].to_string();
+    assert_eq!(because, r#"["it is not about ana"]"#);
+    let line = usize::try_from(json["rules"][2]["line"].as_u64().unwrap()).unwrap();
+    assert_eq!(EXAMPLE.lines().nth(line - 1), Some("name = \"dev-look-at-web\""));
+
+    let text = policy.explain(&as_login(look, "root")).to_string();
+    assert!(
+        text.starts_with("deny: ana to root@web1, terminal: no rule lets this caller in as root\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_policy_is_read_aloud_rule_by_rule() {
+    let sentences: Vec<String> = policy(EXAMPLE).sentences().collect();
+    assert_eq!(
+        sentences[2],
+        "dev-look-at-web: group dev may reach target web* with env=production, as readonly, by terminal or exec, \
+         mon,tue,wed,thu,fri 08:00-18:00 Europe/Berlin, for at most 7200 s, idle for at most 900 s"
+    );
+}
+
+#[test]
+fn a_rule_that_matches_no_target_is_pointed_out() {
+    let policy = policy(EXAMPLE);
+    let targets = [production_web()];
+    let idle: Vec<&str> = policy.rules_without_target(&targets).map(|(rule, _)| rule).collect();
+    assert_eq!(idle, ["dev-outside-production", "contractors-upload", "no-root-on-databases"]);
+}
+
+/// Each line: a rule (or more) that is wrong, the fault that is found, and the way out.
+const WRONG: &[(&str, &str, &str)] = &[
+    (
+        "groups = ['sre-oncal']",
+        r#"policy.toml:6: rule "r" is about group "sre-oncal", and no group has that name"#,
+        "\"sre-oncall\"",
+    ),
+    (
+        "groups = ['finance']",
+        r#"policy.toml:6: rule "r" is about group "finance", and no group has that name"#,
+        "add it to [groups]: finance = { provider = \"...\" }, or finance = [\"alice\"]",
+    ),
+    (
+        "users = ['a b']",
+        r#"policy.toml:6: rule "r" has "a b" among its users, which can match no name"#,
+        "letters, digits, '.', '_', '-', and the wildcards '*' and '?'",
+    ),
+    (
+        "users = []",
+        r#"policy.toml:6: rule "r" has an empty list of users, and would never match"#,
+        "leave it out, or use [\"*\"]",
+    ),
+    ("user = ['*']", r#"policy.toml:6: unknown key "user""#, "\"users\""),
+    (
+        "users = ['*']\nchannels = ['termnal']",
+        r#"policy.toml:7: rule "r" is about channels of kind "termnal", and there is no such kind"#,
+        "\"terminal\"",
+    ),
+    (
+        "users = ['*']\nlongest = '8 hours'",
+        r#"policy.toml:7: rule "r" has "8 hours" as longest, which is no length of time"#,
+        "\"90s\", \"30m\", \"8h\" or \"1h30m\", up to 366d",
+    ),
+    (
+        "users = ['*']\nlongest = '99999999999999999999h'",
+        r#"policy.toml:7: rule "r" has "99999999999999999999h" as longest, which is no length of time"#,
+        "\"90s\", \"30m\", \"8h\" or \"1h30m\", up to 366d",
+    ),
+    (
+        "users = ['*']\nwhen = { hours = ['8-18'], zone = 'UTC' }",
+        r#"policy.toml:7: rule "r" has "8-18" among its hours"#,
+        "\"08:00-18:00\", or \"22:00-06:00\" for a night",
+    ),
+    (
+        "users = ['*']\nwhen = { days = ['weekend'], zone = 'UTC' }",
+        r#"policy.toml:7: rule "r" has "weekend" among its days"#,
+        "\"mon\", or \"mon-fri\"",
+    ),
+    (
+        "users = ['*']\nwhen = { zone = 'Europe/Berlim' }",
+        r#"policy.toml:7: rule "r" has "Europe/Berlim" as time zone, and no time zone is called so"#,
+        "\"Europe/Berlin\"",
+    ),
+    ("users = ['*']\nwhen = { days = ['mon'] }", "policy.toml:7: missing field `zone`", "add that key"),
+    (
+        "users = ['*']\nlogins = ['app']\nlogin = 'root'",
+        r#"policy.toml:8: rule "r" has "root" as its login, and its own logins do not admit that"#,
+        "add \"root\" to its logins",
+    ),
+    (
+        "users = ['*']\nlabels = { env = '' }",
+        r#"policy.toml:7: rule "r" has "" among its labels, which can match no name"#,
+        "1 to 128 printable characters; '*' for any value",
+    ),
+    (
+        "",
+        r#"policy.toml:3: rule "r" does not say who it is about"#,
+        "groups = [\"...\"], or users = [\"*\"] for everybody",
+    ),
+    (
+        "users = ['*']\n[[rule]]\nname = 'r'\naction = 'deny'\nusers = ['*']",
+        r#"policy.toml:8: rule "r" does not say which targets it is about"#,
+        "labels = { env = \"...\" }, or targets = [\"*\"] for all",
+    ),
+    (
+        "users = ['*']\n[[rule]]\nname = 'r'\naction = 'deny'\nusers = ['*']\ntargets = ['*']",
+        r#"policy.toml:8: two rules are called "r", the other one in line 3"#,
+        "another name",
+    ),
+    (
+        "users = ['*']\n[[rule]]\nname = 'd'\naction = 'deny'\nusers = ['*']\ntargets = ['*']\nidle = '1h'",
+        r#"policy.toml:12: rule "d" denies, so its idle means nothing"#,
+        "leave it out, or put it into a rule that allows",
+    ),
+    (
+        "users = ['*']\n[[rule]]\nname = 'd'\naction = 'denny'\nusers = ['*']",
+        r#"policy.toml:9: rule "d" has "denny" as its action"#,
+        "\"deny\"",
+    ),
+    ("users = ['*']\n[[rules]]\nname = 'd'", r#"policy.toml:7: unknown key "rules""#, "\"rule\""),
+    (
+        "users = ['*']\n[[rule]]\nname = '../x'\naction = 'deny'\nusers = ['*']",
+        r#"policy.toml:8: "../x" is no name for a rule"#,
+        "letters, digits, '.', '_' and '-', for example \"sre-office-hours\"",
+    ),
+    ("users = [", "policy.toml:6: unclosed array, expected `]`", "see docs/policy.md"),
+];
+
+#[test]
+fn every_fault_has_file_line_value_and_way_out() {
+    for (lines, fault, way_out) in WRONG {
+        let text = format!(
+            "groups.sre-oncall = ['bea']\n[[rule]]\nname = 'r'\naction = 'allow'\ntargets = ['*']\n{lines}\n"
+        );
+        let found = Policy::parse(&text, "policy.toml").unwrap_err();
+        assert_eq!((found.to_string().as_str(), found.way_out.as_str()), (*fault, *way_out), "{text}");
+    }
+}
+
+#[test]
+fn a_group_that_nobody_can_be_in_is_refused() {
+    let fault = |text: &str| Policy::parse(text, "policy.toml").unwrap_err().to_string();
+    assert_eq!(
+        fault("[groups]\nsre = []\n"),
+        r#"policy.toml:2: group "sre" has neither members nor a group of the provider"#
+    );
+    assert_eq!(
+        fault("[groups]\nsre = ['a/b']\n"),
+        r#"policy.toml:2: group "sre" has "a/b" as member, which is no name of a person"#
+    );
+    assert_eq!(fault("[groups]\nsre = { providr = 'x' }\n"), r#"policy.toml:2: unknown key "providr""#);
+    assert_eq!(
+        fault("[groups]\nsre = 7\n"),
+        "policy.toml:2: invalid type: integer `7`, expected a list of names, or a table with `members` and `provider`"
+    );
+}
+
+#[test]
+fn a_file_beyond_all_measure_is_refused_unread() {
+    let fault = Policy::parse(&"#".repeat(2 << 20), "policy.toml").unwrap_err();
+    assert_eq!(fault.to_string(), "policy.toml:1: the file has 2097152 bytes, and at most 1048576 are read");
+}
+
+fn any_rule(name: usize, action: &'static str) -> impl Strategy<Value = String> {
+    let one_of = |words: &'static [&'static str]| prop::sample::select(words);
+    let when = one_of(&[
+        "",
+        "when = { days = ['fri'], zone = 'UTC' }",
+        "when = { hours = ['22:00-06:00'], zone = 'UTC' }",
+    ]);
+    let logins = one_of(&["", "logins = ['root']", "logins = ['de*']"]);
+    let channels = one_of(&["", "channels = ['terminal']", "channels = ['exec', 'sftp']"]);
+    let who = one_of(&["users = ['*']", "users = ['al*']", "groups = ['sre']", "users = ['bea']"]);
+    let targets =
+        one_of(&["targets = ['*']", "targets = ['web?']", "labels = { env = 'prod*' }", "targets = ['db1']"]);
+    (who, targets, logins, channels, when).prop_map(move |(who, targets, logins, channels, when)| {
+        format!("[[rule]]\nname = 'r{name}'\naction = '{action}'\n{who}\n{targets}\n{logins}\n{channels}\n{when}\n")
+    })
+}
+
+fn any_request() -> impl Strategy<Value = Request> {
+    let who =
+        prop::sample::select(vec![("alice", "sre"), ("alice", "none"), ("bea", "sre"), ("zoe", "none")]);
+    let where_to = prop::sample::select(vec![("web1", "production"), ("db1", "staging")]);
+    let opening = prop::sample::select(vec![terminal(), shell(), exec("ls"), subsystem("sftp")]);
+    let login = prop::sample::select(vec![None, Some("root"), Some("deploy"), Some("nobody")]);
+    (who, where_to, opening, login, 0..7i64 * 24).prop_map(
+        |((who, group), (machine, env), opening, login, hour)| Request {
+            principal: person(who, &[group]),
+            target: target(machine, &[("env", env)], &["deploy", "root"]),
+            login: login.map(name),
+            opening,
+            now: FRIDAY_NOON + hour * 3600,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn one_more_deny_rule_never_lets_more_through(
+        allow in prop::collection::vec(any_rule(0, "allow"), 0..3),
+        deny in prop::collection::vec(any_rule(0, "deny"), 0..2),
+        more in any_rule(0, "deny"),
+        at in 0usize..6,
+        request in any_request(),
+    ) {
+        let numbered = |rules: &[String]| -> String {
+            let name = |(number, rule): (usize, &String)| rule.replacen("'r0'", &format!("'r{number}'"), 1);
+            "groups.sre = { provider = 'sre' }\n".chars().chain(rules.iter().enumerate().flat_map(|(n, r)| name((n, r)).chars().collect::<Vec<_>>())).collect()
+        };
+        let mut rules: Vec<String> = allow.into_iter().chain(deny).collect();
+        let before = policy(&numbered(&rules)).decide(&request);
+        rules.insert(at.min(rules.len()), more);
+        let after = policy(&numbered(&rules)).decide(&request);
+
+        match (before, after) {
+            (Decision::Deny(_), Decision::Allow(grant)) => prop_assert!(false, "now allowed as {}", grant.login()),
+            (Decision::Allow(before), Decision::Allow(after)) => {
+                prop_assert_eq!(before.login(), after.login());
+                prop_assert_eq!(before.limits(), after.limits());
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn what_is_listed_is_what_is_decided(rules in prop::collection::vec(any_rule(0, "allow"), 0..3), deny in any_rule(9, "deny"), request in any_request()) {
+        let text: String = rules.iter().enumerate().map(|(n, rule)| rule.replacen("'r0'", &format!("'r{n}'"), 1)).collect();
+        let policy = policy(&format!("groups.sre = {{ provider = 'sre' }}\n{text}{deny}"));
+        let targets = [request.target.clone()];
+        let listed = policy.reachable(&request.principal, &targets, request.now);
+        if let Decision::Allow(grant) = policy.decide(&request) {
+            prop_assert!(listed.iter().any(|one| one.logins.contains(grant.login()) && one.kinds.contains(&request.opening.kind())));
+        }
+        prop_assert_eq!(policy.explain(&request).decision == "allow", matches!(policy.decide(&request), Decision::Allow(_)));
+    }
+
+    #[test]
+    fn any_text_is_a_policy_or_a_fault_and_never_a_panic(text in "\\PC{0,200}") {
+        if let Err(fault) = Policy::parse(&text, "policy.toml") {
+            prop_assert!(fault.line >= 1 && !fault.way_out.is_empty());
+        }
+    }
+}
