@@ -8,10 +8,14 @@
 //! `FORMAT.md` beside this crate describes every byte.
 
 mod cast;
+mod chain;
 mod chunks;
 mod codec;
+mod digest;
 mod event;
 mod header;
+pub mod piece;
+mod segment;
 mod size;
 mod utf8;
 
@@ -25,3 +29,7 @@ pub use cast::{
 };
 pub use chunks::{ChunkFault, ChunkProblem};
 pub use codec::{DecodeFault, Encoder, decode};
+
+pub use chain::{Link, link, link_0};
+pub use digest::{Digest, DigestFault};
+pub use segment::{SEGMENT_BYTES, Segment};
