@@ -86,6 +86,15 @@ impl Carries {
         }
     }
 
+    /// The same, without what no viewer sees.
+    pub(crate) fn for_viewers(&self) -> Carries {
+        let mut seen = self.clone();
+        for stream in [Stream::Input, Stream::Shown, Stream::Injected, Stream::Opened] {
+            *seen.of(stream) = Carry::default();
+        }
+        seen
+    }
+
     /// What the event shows on the client's screen; `None` if it is none of the three that are sent there.
     pub(crate) fn shown<'a>(&mut self, event: &'a Event) -> Option<Cow<'a, str>> {
         let (stream, data) = match &event.what {

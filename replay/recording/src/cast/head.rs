@@ -156,6 +156,23 @@ impl CastHeader {
     }
 }
 
+impl From<&Header> for CastHeader {
+    fn from(header: &Header) -> Self {
+        let (cols, rows) = size::clamped(header.cols, header.rows);
+        CastHeader {
+            version: 2,
+            cols,
+            rows,
+            timestamp: Some(header.facts.started_us / 1_000_000),
+            idle_time_limit: None,
+            command: header.command.clone(),
+            title: Some(header.title.clone()),
+            env: header.env.clone(),
+            facts: Some(header.facts.clone()),
+        }
+    }
+}
+
 fn object(line: &[u8]) -> Result<Value, HeaderFault> {
     if line.len() > LINE_BYTES_MAX {
         return Err(HeaderFault::TooLong);
