@@ -5,18 +5,25 @@
 //! live through any day of its life. Before a gate there is a [`Request`], which the policy answers with a
 //! decision; only a [`Grant`] opens a target.
 
+mod echo;
+mod gate;
+mod keys;
 mod message;
 mod nearest;
+mod notice;
 mod policy;
 mod principal;
 mod printable;
 mod request;
 mod target;
 
+pub use gate::Gate;
 pub use message::{
-    FromClient, FromTarget, Heard, Pty, Reason, Step, ToClient, ToTarget, Unrecorded, WaitsFor,
+    COLS_MAX, FromClient, FromTarget, Heard, Pty, ROWS_MAX, Reason, Step, ToClient, ToTarget, Unrecorded,
+    WaitsFor, clamp_size,
 };
 pub use nearest::nearest;
+pub use notice::{Forwarding, Notice, exit_code};
 pub use policy::{
     Asked, Decision, Denial, Explanation, Grant, Limits, Policy, PolicyFault, PolicyProblem, Reachable,
     RuleExplained, Why,

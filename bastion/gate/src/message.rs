@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use recording::{Event, Exit};
 
-use crate::Grant;
+use crate::{Grant, exit_code};
 
 /// A terminal, as the client asked for it (`pty-req`, RFC 4254 section 6.2).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -154,7 +154,7 @@ pub enum WaitsFor {
 }
 
 /// Why a session ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The remote program ended, or the target closed.
     TargetDone,
@@ -187,6 +187,33 @@ pub enum Step {
     Tell(Bytes),
     /// Close the client's channel after all that waits for it; the session is over.
     Close(Reason),
-    /// Close at once; what waits is dropped unsent.
+    /// Close at once; what waits is dropped unsent. Where it still can be, the client is told
+    /// [`Reason::exit_code`] past everything that waits.
     Abandon(Reason),
 }
+
+impl Reason {
+    /// The exit code that a session which ends so has from us; none where the remote program's own counts.
+    pub fn exit_code(&self) -> Option<u32> {
+        match self {
+            Reason::TargetDone | Reason::ClientDone => None,
+            Reason::Unreachable => Some(exit_code::UNREACHABLE),
+            Reason::TimeOver | Reason::Idle => Some(exit_code::DENIED),
+            Reason::RecordingFailed => Some(exit_code::UNRECORDED),
+            Reason::Ended => Some(exit_code::TRY_AGAIN),
+        }
+    }
+}
+
+/// A terminal's size as it is passed on: at most [`COLS_MAX`] x [`ROWS_MAX`]; 0, for "not known", stays 0.
+///
+/// Emulators allocate a cell for each place: 65535 x 65535 of them would end the process.
+pub fn clamp_size(cols: u32, rows: u32) -> (u16, u16) {
+    let clamp = |size: u32, max: u16| u16::try_from(size).map_or(max, |size| size.min(max));
+    (clamp(cols, COLS_MAX), clamp(rows, ROWS_MAX))
+}
+
+/// More columns no terminal has.
+pub const COLS_MAX: u16 = 1000;
+/// More rows no terminal has.
+pub const ROWS_MAX: u16 = 500;

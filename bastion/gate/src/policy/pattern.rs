@@ -53,11 +53,6 @@ impl Pattern {
             }
         }
     }
-
-    /// The name itself, where the pattern has no wildcard.
-    pub(crate) fn literal(&self) -> Option<&str> {
-        (!self.0.contains(['*', '?'])).then_some(&self.0)
-    }
 }
 
 impl fmt::Display for Pattern {

@@ -1,0 +1,432 @@
+//! One channel's state machine: hears, and answers with steps.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use recording::{Elapsed, Event, Exit, What};
+
+use crate::{
+    FromClient, FromTarget, Grant, Heard, Limits, Notice, Opening, Opens, Printable, Reason, Step, ToClient,
+    ToTarget, WaitsFor, echo::Echo,
+};
+
+/// How long an end of output waits for the exit status that belongs before it. OpenSSH answers an end of both
+/// directions with a close, and a status that comes after it is lost.
+const END_HELD_MAX: Duration = Duration::from_millis(500);
+/// How long the target may take to read what a client that is gone has left.
+const LEFTOVERS_MAX: Duration = Duration::from_secs(2);
+/// How long a session that policy or an administrator ends may take to tell the client so.
+const FAREWELL_MAX: Duration = Duration::from_secs(5);
+/// How long a session waits for a recording that fails. A disk that is being emptied by hand takes about this long;
+/// meanwhile at most what two windows hold is kept in memory.
+const UNRECORDED_MAX: Duration = Duration::from_secs(30);
+/// How long before its end a session is told of it; of a short one, the last quarter.
+const WARNING: Duration = Duration::from_secs(60);
+/// How long a shell without a terminal may wait for input before it is told how to get one.
+const HINT_AFTER: Duration = Duration::from_secs(1);
+/// A longer name no signal has.
+const SIGNAL_BYTES_MAX: usize = 32;
+
+/// What stands between one client and one target.
+#[derive(Debug)]
+pub struct Gate {
+    grant: Grant,
+    opening: Opening,
+    /// Only of a terminal.
+    echo: Option<Echo>,
+    stage: Stage,
+    client: Client,
+    output: Output,
+    exit_known: bool,
+    /// Recording fails, and is given up at this time.
+    unrecorded: Option<Elapsed>,
+    begun: Elapsed,
+    active: Elapsed,
+    time_warned: bool,
+    idle_warned: bool,
+    /// When a shell without a terminal is told how to get one.
+    hint: Option<Elapsed>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// `Close` is on its way; if it does not leave until then, it never will.
+    Closing(Option<Elapsed>, Reason),
+    Over,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    Here,
+    /// Gone; until then the target may read what it left.
+    Gone(Elapsed),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    Open,
+    /// The target ended it; the client is told once the exit status has come, or at this time.
+    EndHeld(Elapsed),
+    Ended,
+}
+
+/// What a gate waits for, in the order in which it acts when several are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timer {
+    Unrecorded,
+    Farewell,
+    Leftovers,
+    TimeOver,
+    IdleOver,
+    EndHeld,
+    TimeSoon,
+    IdleSoon,
+    Hint,
+}
+
+impl Gate {
+    /// A gate for what was granted; `opening` is what the client asked for.
+    pub fn new(grant: Grant, opening: Opening) -> Gate {
+        Gate {
+            echo: opening.pty.as_ref().map(|_| Echo::default()),
+            grant,
+            opening,
+            stage: Stage::Open,
+            client: Client::Here,
+            output: Output::Open,
+            exit_known: false,
+            unrecorded: None,
+            begun: Elapsed::ZERO,
+            active: Elapsed::ZERO,
+            time_warned: false,
+            idle_warned: false,
+            hint: None,
+        }
+    }
+
+    /// What to do about something heard at `now`, in order.
+    pub fn hear(&mut self, heard: Heard, now: Elapsed) -> Vec<Step> {
+        if self.stage == Stage::Over {
+            return vec![];
+        }
+        let open = self.stage == Stage::Open;
+        match heard {
+            Heard::Deadline => self.deadline_came(now),
+            Heard::Unrecorded(_) => self.recording_failed(now),
+            Heard::RecordedAgain => self.recorded_again(now),
+            Heard::Begin if open => self.begin(now),
+            Heard::Client(sent) if open => self.client_sent(sent, now),
+            Heard::Target(sent) if open => self.target_sent(sent, now),
+            Heard::ClientGone if open => self.client_left(now),
+            // A target that cannot be written to may still have sent something: its close will be heard.
+            Heard::TargetGone => vec![],
+            Heard::End(why) if open => self.end(&Notice::Ended(why), Reason::Ended, now),
+            // Its close is on its way. What it is told now comes too late to matter.
+            Heard::Begin | Heard::Client(_) | Heard::Target(_) | Heard::ClientGone | Heard::End(_) => vec![],
+        }
+    }
+
+    /// When the gate wants to hear [`Heard::Deadline`]; what it answers can move it.
+    pub fn deadline(&self) -> Option<Elapsed> {
+        if self.stage == Stage::Over {
+            return None;
+        }
+        self.timers().into_iter().filter_map(|(_, at)| at).min()
+    }
+
+    // The opening is synced, all else written: a power cut may take the last moments of a session, but not the fact
+    // that there was one, nor the command that it ran.
+    fn begin(&mut self, now: Elapsed) -> Vec<Step> {
+        (self.begun, self.active) = (now, now);
+        let Opening { pty, env, opens } = &self.opening;
+        if pty.is_none() && *opens == Opens::Shell {
+            self.hint = Some(now.after(HINT_AFTER));
+        }
+        let (exactly, start) = match opens {
+            Opens::Shell => (Bytes::new(), ToTarget::Shell),
+            Opens::Exec(command) => (command.clone(), ToTarget::Exec(command.clone())),
+            Opens::Subsystem(name) => {
+                (Bytes::copy_from_slice(name.as_bytes()), ToTarget::Subsystem(name.clone()))
+            }
+        };
+        let mut steps = vec![synced(now, What::Opened(exactly))];
+        steps.extend(pty.iter().map(|pty| synced(now, resized(pty.cols, pty.rows))));
+        steps.push(Step::Dial(self.grant.clone()));
+        steps.extend(pty.iter().cloned().map(|pty| Step::ToTarget(ToTarget::Pty(pty))));
+        let env = env.iter().cloned().map(|(name, value)| Step::ToTarget(ToTarget::Env(name, value)));
+        steps.extend(env);
+        steps.push(Step::ToTarget(start));
+        steps
+    }
+
+    fn client_sent(&mut self, sent: FromClient, now: Elapsed) -> Vec<Step> {
+        match sent {
+            FromClient::Data(data) => self.client_data(data, now),
+            FromClient::Eof => {
+                self.hint = None;
+                vec![written(now, What::InputEnd), Step::ToTarget(ToTarget::Eof)]
+            }
+            FromClient::Resize { cols, rows, width_px, height_px } => {
+                let (cols, rows) = crate::clamp_size(cols.into(), rows.into());
+                let resize = ToTarget::Resize { cols, rows, width_px, height_px };
+                vec![written(now, resized(cols, rows)), Step::ToTarget(resize)]
+            }
+            FromClient::Signal(name) if is_signal(&name) => {
+                vec![written(now, What::Signal(name.clone())), Step::ToTarget(ToTarget::Signal(name))]
+            }
+            FromClient::Signal(name) => {
+                vec![written(now, What::Marker(format!("no signal is called {}", Printable::of(&name))))]
+            }
+            FromClient::Close => self.client_left(now),
+        }
+    }
+
+    // The record first, always. A byte that reached the target and not the recording is the one failure this program
+    // exists to prevent.
+    fn client_data(&mut self, data: Bytes, now: Elapsed) -> Vec<Step> {
+        self.hint = None;
+        self.is_active(now);
+        if data.is_empty() {
+            return vec![];
+        }
+        let recorded = match &mut self.echo {
+            Some(echo) => echo.typed(&data, now),
+            None => vec![What::Input(data.clone())],
+        };
+        let mut steps: Vec<Step> = recorded.into_iter().map(|what| written(now, what)).collect();
+        steps.push(Step::ToTarget(ToTarget::Data(data)));
+        steps
+    }
+
+    fn client_left(&mut self, now: Elapsed) -> Vec<Step> {
+        if self.client != Client::Here {
+            return vec![];
+        }
+        self.client = Client::Gone(now.after(LEFTOVERS_MAX));
+        self.hint = None;
+        let marker = What::Marker("the client closed the session".to_owned());
+        vec![written(now, marker), Step::ToTarget(ToTarget::Close)]
+    }
+
+    fn target_sent(&mut self, sent: FromTarget, now: Elapsed) -> Vec<Step> {
+        match sent {
+            FromTarget::Dialled => vec![],
+            FromTarget::Unreachable(why) => {
+                let target = self.grant.target().name.clone();
+                self.end(&Notice::Unreachable { target, why }, Reason::Unreachable, now)
+            }
+            FromTarget::Refused => {
+                let (target, kind) = (self.grant.target().name.clone(), self.opening.kind());
+                self.end(&Notice::Refused { target, kind }, Reason::Unreachable, now)
+            }
+            FromTarget::Data(data) if data.is_empty() => vec![],
+            FromTarget::ErrorData(data) if data.is_empty() => vec![],
+            FromTarget::Data(data) => {
+                self.target_is_active(now);
+                vec![written(now, What::Output(data.clone())), Step::ToClient(ToClient::Data(data))]
+            }
+            FromTarget::ErrorData(data) => {
+                self.target_is_active(now);
+                vec![written(now, What::ErrorOutput(data.clone())), Step::ToClient(ToClient::ErrorData(data))]
+            }
+            FromTarget::Eof => self.target_ended_output(now),
+            FromTarget::Exit(exit) => self.program_ended(exit, now),
+            FromTarget::Close => self.target_closed(now),
+        }
+    }
+
+    fn target_ended_output(&mut self, now: Elapsed) -> Vec<Step> {
+        if self.output != Output::Open {
+            return vec![];
+        }
+        let mut steps = vec![written(now, What::OutputEnd)];
+        if self.exit_known {
+            steps.extend(self.end_output());
+        } else {
+            self.output = Output::EndHeld(now.after(END_HELD_MAX));
+        }
+        steps
+    }
+
+    fn program_ended(&mut self, exit: Exit, now: Elapsed) -> Vec<Step> {
+        self.exit_known = true;
+        let mut steps = vec![written(now, What::Exit(exit.clone())), Step::ToClient(ToClient::Exit(exit))];
+        if matches!(self.output, Output::EndHeld(_)) {
+            steps.extend(self.end_output());
+        }
+        steps
+    }
+
+    /// A target that closes without an exit status is told of in a line; the client's own code for that is 255, as
+    /// without a bastion.
+    fn target_closed(&mut self, now: Elapsed) -> Vec<Step> {
+        let mut steps = vec![];
+        let client_here = self.client == Client::Here;
+        if client_here && !self.exit_known {
+            let target = self.grant.target().name.clone();
+            steps.extend(self.say(&Notice::TargetLost { target }, now));
+        }
+        steps.extend(self.end_output());
+        let reason = if client_here { Reason::TargetDone } else { Reason::ClientDone };
+        steps.extend(self.close(reason, None));
+        steps
+    }
+
+    fn end_output(&mut self) -> Option<Step> {
+        let ended = std::mem::replace(&mut self.output, Output::Ended) == Output::Ended;
+        (!ended).then_some(Step::ToClient(ToClient::Eof))
+    }
+
+    fn recording_failed(&mut self, now: Elapsed) -> Vec<Step> {
+        if self.unrecorded.is_some() {
+            return vec![];
+        }
+        self.unrecorded = Some(now.after(UNRECORDED_MAX));
+        self.tell(&Notice::Paused, now)
+    }
+
+    fn recorded_again(&mut self, now: Elapsed) -> Vec<Step> {
+        match self.unrecorded.take() {
+            Some(_) => self.tell(&Notice::RecordedAgain, now),
+            None => vec![],
+        }
+    }
+
+    fn deadline_came(&mut self, now: Elapsed) -> Vec<Step> {
+        let due = self.timers().into_iter().find(|(_, at)| at.is_some_and(|at| at <= now));
+        let Some((timer, _)) = due else { return vec![] };
+        let limits = self.grant.limits();
+        let mut steps = match (timer, &self.stage) {
+            (Timer::Unrecorded, _) => {
+                let steps = self.tell(&Notice::RecordingFailed, now);
+                self.abandon(Reason::RecordingFailed, steps)
+            }
+            (Timer::Farewell, Stage::Closing(_, reason)) => self.abandon(*reason, vec![]),
+            (Timer::Farewell, _) => vec![],
+            (Timer::Leftovers, _) => self.abandon(Reason::ClientDone, vec![]),
+            (Timer::TimeOver, _) => {
+                self.end(&Notice::TimeOver(limits.longest.unwrap_or_default()), Reason::TimeOver, now)
+            }
+            (Timer::IdleOver, _) => {
+                self.end(&Notice::IdleOver(limits.idle.unwrap_or_default()), Reason::Idle, now)
+            }
+            (Timer::EndHeld, _) => self.end_output().into_iter().collect(),
+            (Timer::TimeSoon, _) => {
+                self.time_warned = true;
+                self.tell(&Notice::TimeSoon(limits.longest.map(warning).unwrap_or_default()), now)
+            }
+            (Timer::IdleSoon, _) => {
+                self.idle_warned = true;
+                self.tell(&Notice::IdleSoon(limits.idle.map(warning).unwrap_or_default()), now)
+            }
+            (Timer::Hint, _) => {
+                self.hint = None;
+                self.say(&Notice::NoTerminal, now)
+            }
+        };
+        // Each timer that acted is switched off by that, so this ends.
+        if self.stage != Stage::Over {
+            steps.extend(self.deadline_came(now));
+        }
+        steps
+    }
+
+    fn timers(&self) -> [(Timer, Option<Elapsed>); 9] {
+        let farewell = if let Stage::Closing(at, _) = self.stage { at } else { None };
+        let open = self.stage == Stage::Open;
+        let Limits { longest, idle } = self.grant.limits();
+        let while_open = |at: Option<Elapsed>| at.filter(|_| open);
+        let time_over = while_open(longest.map(|longest| self.begun.after(longest)));
+        let idle_over = while_open(idle.map(|idle| self.active.after(idle)));
+        let time_soon = longest.map(|longest| self.begun.after(longest - warning(longest)));
+        let idle_soon = idle.map(|idle| self.active.after(idle - warning(idle)));
+        let leftovers = if let Client::Gone(until) = self.client { Some(until) } else { None };
+        let end_held = if let Output::EndHeld(until) = self.output { Some(until) } else { None };
+        [
+            (Timer::Unrecorded, self.unrecorded),
+            (Timer::Farewell, farewell),
+            (Timer::Leftovers, while_open(leftovers)),
+            (Timer::TimeOver, time_over),
+            (Timer::IdleOver, idle_over),
+            (Timer::EndHeld, while_open(end_held)),
+            (Timer::TimeSoon, while_open(time_soon).filter(|_| !self.time_warned)),
+            (Timer::IdleSoon, while_open(idle_soon).filter(|_| !self.idle_warned)),
+            (Timer::Hint, while_open(self.hint)),
+        ]
+    }
+
+    fn is_active(&mut self, now: Elapsed) {
+        (self.active, self.idle_warned) = (now, false);
+    }
+
+    /// A terminal whose program prints on and on is as idle as its user; a transfer is not.
+    fn target_is_active(&mut self, now: Elapsed) {
+        if self.echo.is_none() {
+            self.is_active(now);
+        }
+    }
+
+    /// Ends the session for a reason that is not the remote program's: said, with our exit code, in the client's order.
+    fn end(&mut self, notice: &Notice, reason: Reason, now: Elapsed) -> Vec<Step> {
+        if self.unrecorded.is_some() {
+            let steps = self.tell(notice, now);
+            return self.abandon(reason, steps);
+        }
+        let mut steps = self.say(notice, now);
+        if let Some(code) = notice.exit_code().filter(|_| !self.exit_known) {
+            steps.push(Step::ToClient(ToClient::Exit(Exit::Status(code))));
+        }
+        steps.extend(self.end_output());
+        steps.push(Step::ToTarget(ToTarget::Close));
+        steps.extend(self.close(reason, Some(now.after(FAREWELL_MAX))));
+        steps
+    }
+
+    fn close(&mut self, reason: Reason, farewell: Option<Elapsed>) -> Option<Step> {
+        self.stage = Stage::Closing(farewell, reason);
+        Some(Step::Close(reason))
+    }
+
+    fn abandon(&mut self, reason: Reason, mut steps: Vec<Step>) -> Vec<Step> {
+        self.stage = Stage::Over;
+        steps.push(Step::Abandon(reason));
+        steps
+    }
+
+    /// In order with what the client is sent.
+    fn say(&self, notice: &Notice, now: Elapsed) -> Vec<Step> {
+        let line = notice.line(self.opening.pty.is_some());
+        vec![written(now, What::Notice(line.clone())), Step::ToClient(ToClient::ErrorData(line))]
+    }
+
+    /// Past everything that waits.
+    fn tell(&self, notice: &Notice, now: Elapsed) -> Vec<Step> {
+        let line = notice.line(self.opening.pty.is_some());
+        vec![written(now, What::Notice(line.clone())), Step::Tell(line)]
+    }
+}
+
+fn warning(limit: Duration) -> Duration {
+    WARNING.min(limit / 4)
+}
+
+fn written(at: Elapsed, what: What) -> Step {
+    Step::Record(Event { at, what }, WaitsFor::Written)
+}
+
+fn synced(at: Elapsed, what: What) -> Step {
+    Step::Record(Event { at, what }, WaitsFor::Synced)
+}
+
+/// A size that is not known is shown as programs take it: 80 x 24.
+fn resized(cols: u16, rows: u16) -> What {
+    let or = |size: u16, usual: u16| if size == 0 { usual } else { size };
+    What::Resize { cols: or(cols, 80), rows: or(rows, 24) }
+}
+
+fn is_signal(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= SIGNAL_BYTES_MAX
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.@".contains(&b))
+}
