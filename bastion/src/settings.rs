@@ -286,3 +286,6 @@ fn addresses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SocketAddr>, D::E
     };
     texts.iter().map(parse).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,5 @@
 //! Which host keys are trusted: lines as OpenSSH keeps them in `known_hosts` (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
 
-use std::str::FromStr;
-
 use aws_lc_rs::hmac;
 use russh_keys::keys::ssh_key::{
     Algorithm, HashAlg, PublicKey,
@@ -132,7 +130,7 @@ impl KnownHosts {
         }
         // ssh-key splits at single spaces; OpenSSH at any run of spaces and tabs.
         let spaced = line.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-        let entry = Entry::from_str(&spaced).map_err(|_| KnownHostsFault::NotALine {
+        let entry: Entry = spaced.parse().map_err(|_| KnownHostsFault::NotALine {
             line: number,
             text: line.chars().take(SHOWN_CHARS_MAX).collect(),
         })?;

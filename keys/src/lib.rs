@@ -1,7 +1,20 @@
 //! Alone touches private keys.
+//!
+//! A [`MasterKey`] is found in the environment, as a systemd credential or in a file; it opens the [`Vault`], where the
+//! gateway's keys lie encrypted: its host key, and those that open targets. A private half leaves the vault as the SSH
+//! library's own type, which wipes itself, and nothing here shows one. [`secret_file`] reads what must stay secret only
+//! if nobody else can read or swap it. [`KnownHosts`] says by which keys others are known.
 
 mod known_hosts;
+mod master_key;
+pub mod secret_file;
+mod vault;
 
 pub use known_hosts::{HostKeyVerdict, KnownHosts, KnownHostsFault, fingerprint};
+pub use master_key::{
+    MASTER_KEY_CREDENTIAL, MASTER_KEY_VARIABLE, MasterKey, MasterKeyFault, MasterKeySource,
+};
 /// An SSH public key, and an SSH private key: the types of the SSH library itself, so that there is one copy.
 pub use russh_keys::keys::{PrivateKey, PublicKey};
+pub use secret_file::SecretFileFault;
+pub use vault::{HOST_KEY, KeyInfo, NotAKey, Vault, VaultFault};
