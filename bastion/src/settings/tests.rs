@@ -195,7 +195,9 @@ fn an_issuer_that_can_be_listened_to_is_refused_unless_it_is_this_machine() {
         Bench::with(&format!("[login]\nissuer = \"{issuer}\"\nclient_id = \"bastion\"\n")).load()
     };
 
-    for right in ["https://id.example/realm", "http://127.0.0.1:5000", "http://[::1]:5000", "http://localhost"] {
+    for right in
+        ["https://id.example/realm", "http://127.0.0.1:5000", "http://[::1]:5000", "http://localhost"]
+    {
         assert_eq!(load(right).unwrap().login.issuer, right);
     }
     for wrong in [
@@ -242,8 +244,21 @@ fn a_target_named_twice_is_refused_with_both_places() {
 #[test]
 fn a_target_name_that_is_a_path_an_option_or_a_trick_is_refused_and_shown_harmless() {
     let wrong = [
-        "../web1", "a/b", "a%b", "a@b", ":help", "-oProxyCommand=x", "", " ", "a b", "$(id)", "web1.", "ｗｅｂ",
-        "a\\u0000b", "a\\u001b[2Jb", "a\\nb",
+        "../web1",
+        "a/b",
+        "a%b",
+        "a@b",
+        ":help",
+        "-oProxyCommand=x",
+        "",
+        " ",
+        "a b",
+        "$(id)",
+        "web1.",
+        "ｗｅｂ",
+        "a\\u0000b",
+        "a\\u001b[2Jb",
+        "a\\nb",
     ];
     for name in wrong.iter().filter(|name| **name != "web1.") {
         let what = fault(&format!("{LOGIN}[targets.\"{name}\"]\naddress = \"x\"\nlogins = [\"a\"]\n"));
@@ -275,8 +290,12 @@ fn a_target_that_cannot_be_used_is_refused_with_its_line() {
         "bastion.toml:7: targets.web1.default_login = \"root\": is not among the logins of this target"
     );
     let label = target(&format!("address = \"x\"\n{login}\nlabels = {{ env = \"a\\u001bb\" }}"));
-    assert!(label.starts_with("bastion.toml:7: targets.web1.labels = ") && !label.contains('\u{1b}'), "{label}");
-    let pin = target(&format!("address = \"x\"\n{login}\nhost_keys = [\n\"{KEY}\",\n\"web1 ssh-ed25519 AAAA\"]"));
+    assert!(
+        label.starts_with("bastion.toml:7: targets.web1.labels = ") && !label.contains('\u{1b}'),
+        "{label}"
+    );
+    let pin =
+        target(&format!("address = \"x\"\n{login}\nhost_keys = [\n\"{KEY}\",\n\"web1 ssh-ed25519 AAAA\"]"));
     assert!(pin.starts_with("bastion.toml:9: targets.web1.host_keys = "), "{pin}");
 }
 
@@ -289,7 +308,10 @@ fn host_keys_may_lie_in_a_file_of_their_own() {
 
     bench.write("known_hosts", "10.0.0.5 ssh-ed25519\n");
     let (what, _) = bench.fault();
-    assert!(what.starts_with("bastion.toml:7: targets.web1.host_keys_file = ") && what.contains("line 1"), "{what}");
+    assert!(
+        what.starts_with("bastion.toml:7: targets.web1.host_keys_file = ") && what.contains("line 1"),
+        "{what}"
+    );
 
     fs::remove_file(bench.path("known_hosts")).unwrap();
     assert!(bench.fault().0.starts_with("known_hosts: cannot be read: "));
