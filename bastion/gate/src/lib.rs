@@ -5,6 +5,7 @@
 //! live through any day of its life. Before a gate there is a [`Request`], which the policy answers with a
 //! decision; only a [`Grant`] opens a target.
 
+mod destination;
 mod echo;
 mod gate;
 mod keys;
@@ -17,6 +18,7 @@ mod printable;
 mod request;
 mod target;
 
+pub use destination::{Caller, Destination, DestinationFault, Said};
 pub use gate::Gate;
 pub use message::{
     COLS_MAX, FromClient, FromTarget, Heard, Pty, ROWS_MAX, Reason, Step, ToClient, ToTarget, Unrecorded,
