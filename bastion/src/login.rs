@@ -1,0 +1,397 @@
+//! Who is calling: key, browser sign-in, and the binding that makes the next call short.
+//!
+//! A [`SignIn`] belongs to one connection. It is told what russh has verified, and answers with what the client
+//! is to be asked next; only its last state holds a [`Principal`], and that state cannot be made without a proof
+//! from each step. The sign-in itself runs at the provider (RFC 8628); here it is a task that ends with its connection.
+
+mod bindings;
+mod clock;
+mod device;
+mod http;
+mod notice;
+mod oidc;
+mod settings;
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use gate::{Name, Principal};
+use russh::keys::{HashAlg, PublicKey};
+use tokio::sync::Semaphore;
+
+pub use bindings::{BindFault, Binding, Bindings, StoreFault};
+pub use clock::Clock;
+pub use device::{Invitation, Outcome};
+pub use oidc::{Identity, ProviderFault};
+pub use settings::{Algorithm, Prompt, Settings};
+
+use device::{Flow, Progress};
+use oidc::Provider;
+
+/// Device codes that may be pending at once, in all connections: each costs the provider memory too.
+const FLOWS_MAX: usize = 200;
+
+/// Device codes that one connection may ask for. A client that begins anew keeps the code it has.
+const FLOWS_PER_CONNECTION_MAX: u32 = 3;
+
+/// How long a round waits for news. A client that went away is noticed between rounds, so they are short.
+const ROUND_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// Why signing in cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginFault {
+    /// The settings name something unusable.
+    #[error("{0}")]
+    Settings(#[from] ProviderFault),
+    /// The store of bindings does not open.
+    #[error("the store of bindings does not open: {0}")]
+    Store(#[from] StoreFault),
+}
+
+/// Everything that sign-ins share: one for the server.
+pub struct Login {
+    settings: Settings,
+    provider: Arc<Provider>,
+    bindings: Bindings,
+    places: Arc<Semaphore>,
+    clock: Clock,
+}
+
+impl Login {
+    /// Opens the bindings in `folder` (`<data>/state`). The provider is asked when the first person comes.
+    pub fn new(settings: Settings, folder: &Path, clock: Clock) -> Result<Login, LoginFault> {
+        let provider = Arc::new(Provider::new(&settings, clock.clone())?);
+        let bindings = Bindings::open(folder)?;
+        Ok(Login { settings, provider, bindings, places: Arc::new(Semaphore::new(FLOWS_MAX)), clock })
+    }
+}
+
+/// What a proven key is worth.
+#[derive(Debug, PartialEq, Eq)]
+pub enum KeyAnswer {
+    /// It is bound: she is in.
+    Success(Principal),
+    /// One step is done: reject with partial success and go on with keyboard-interactive alone.
+    PartialSuccess,
+    /// The user name can be nobody's.
+    Failure,
+}
+
+/// One round of keyboard-interactive (RFC 4256).
+#[derive(Debug, PartialEq, Eq)]
+pub enum InteractiveAnswer {
+    /// Ask the client this, and come back with its answers.
+    Ask(Question),
+    /// She is in.
+    Success(Principal),
+    /// She is not. What could be said was said in the round before.
+    Failure,
+}
+
+/// What the client is to show. RFC 4256 allows no prompts at all: the client then answers at once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Question {
+    /// Shown above the prompts, save where `LogLevel=ERROR` or `-q` hides it.
+    pub instructions: String,
+    /// Each with whether the answer is shown while typed.
+    pub prompts: Vec<(String, bool)>,
+}
+
+/// That the client holds the private half of a key: made by [`SignIn::key_proven`] alone.
+#[derive(Clone)]
+struct KeyProof {
+    fingerprint: String,
+}
+
+/// What a finished sign-in rests on. Each form needs the proofs of all its steps.
+enum Proof {
+    Bound(KeyProof, Binding),
+    Fresh(Option<KeyProof>, Identity),
+}
+
+impl Proof {
+    fn principal(&self, source: SocketAddr, now: i64) -> Principal {
+        let source = source.ip().to_canonical();
+        match self {
+            Proof::Bound(key, binding) => Principal {
+                issuer: binding.issuer.clone(),
+                subject: binding.subject.clone(),
+                name: binding.name.clone(),
+                email: binding.email.clone(),
+                groups: binding.groups.clone(),
+                source,
+                key: Some(key.fingerprint.clone()),
+                signed_in_at: binding.created_at,
+            },
+            Proof::Fresh(key, identity) => Principal {
+                issuer: identity.issuer.clone(),
+                subject: identity.subject.clone(),
+                name: identity.name.clone(),
+                email: identity.email.clone(),
+                groups: identity.groups.clone(),
+                source,
+                key: key.as_ref().map(|k| k.fingerprint.clone()),
+                signed_in_at: now,
+            },
+        }
+    }
+}
+
+enum State {
+    /// Nothing is proven yet.
+    Nothing,
+    /// The key is proven, and is not enough.
+    KeyProven(KeyProof),
+    /// The provider is being asked.
+    Asking { key: Option<KeyProof>, flow: Flow, round: Round },
+    /// It failed; the last sentence may still have to be acknowledged.
+    Over { prompts: Option<usize> },
+    /// All steps are done.
+    SignedIn(Principal),
+}
+
+/// What was asked last, and what its answer waits for.
+struct Round {
+    /// Prompts in the last question; none before the first and after a restart.
+    prompts: Option<usize>,
+    /// Whether the person has been told where to go.
+    told: bool,
+    /// The provider must have answered more often than this before she is asked again.
+    answers_seen: u64,
+}
+
+/// One connection's way from nobody to a principal.
+pub struct SignIn {
+    login: Arc<Login>,
+    source: SocketAddr,
+    /// The name the steps so far were made for: another one begins at step one.
+    user: Option<Name>,
+    flows: u32,
+    state: State,
+}
+
+impl SignIn {
+    /// Nobody yet, calling from `source`.
+    pub fn new(login: Arc<Login>, source: SocketAddr) -> SignIn {
+        SignIn { login, source, user: None, flows: 0, state: State::Nothing }
+    }
+
+    /// Who has signed in, once she has.
+    pub fn principal(&self) -> Option<&Principal> {
+        match &self.state {
+            State::SignedIn(principal) => Some(principal),
+            _ => None,
+        }
+    }
+
+    /// Whether a person is being waited for: the grace of a connection without a sign-in must not cut her off.
+    pub fn is_waiting_for_person(&self) -> bool {
+        matches!(&self.state, State::Asking { .. })
+    }
+
+    /// Hears that the client proved `key` as `user`. To be called for verified signatures only, never for offers.
+    pub fn key_proven(&mut self, user: &str, key: &PublicKey) -> KeyAnswer {
+        if !self.turn_to(user) {
+            return KeyAnswer::Failure;
+        }
+        let proof = KeyProof { fingerprint: key.fingerprint(HashAlg::Sha256).to_string() };
+        let now = self.login.clock.now();
+        let found = self.login.bindings.find(&proof.fingerprint, now).unwrap_or_else(|fault| {
+            tracing::error!(%fault, "the store of bindings cannot be read; the person is asked to sign in");
+            None
+        });
+        match found.filter(|b| Some(&b.name) == self.user.as_ref() && b.issuer == self.login.settings.issuer)
+        {
+            None => {
+                // Whatever ran for another key is dropped with it: a sign-in belongs to the key it was begun with.
+                self.state = State::KeyProven(proof);
+                KeyAnswer::PartialSuccess
+            }
+            Some(binding) => {
+                if let Err(fault) = self.login.bindings.used(&binding, now, self.source.ip().to_canonical()) {
+                    tracing::warn!(%fault, "a binding's last use is not noted");
+                }
+                KeyAnswer::Success(self.enter(Proof::Bound(proof, binding), now))
+            }
+        }
+    }
+
+    /// One round of keyboard-interactive: `None` when the client begins the method, else its answers.
+    ///
+    /// Returns within about a second. Dropping the future loses nothing.
+    pub async fn interactive(&mut self, user: &str, answers: Option<Vec<String>>) -> InteractiveAnswer {
+        if !self.turn_to(user) || !self.takes(answers.as_deref()) {
+            return InteractiveAnswer::Failure;
+        }
+        let State::Asking { flow, round, .. } = &mut self.state else {
+            return InteractiveAnswer::Failure;
+        };
+        let question = match news(flow, round).await {
+            Progress::Decided(outcome) => return self.decide(outcome).await,
+            Progress::Starting => Question::default(),
+            Progress::Waiting { answers, .. } if round.told && answers <= round.answers_seen => {
+                Question::default()
+            }
+            Progress::Waiting { invitation, answers } => {
+                let again = round.told;
+                (round.told, round.answers_seen) = (true, answers);
+                self.invite(&invitation, again)
+            }
+        };
+        self.ask(question)
+    }
+
+    /// Takes the first part of `user` (`alice` of `alice%web1`) as who is signing in. False if it is no name.
+    fn turn_to(&mut self, user: &str) -> bool {
+        let name: Option<Name> = user.split(['%', '/']).next().and_then(|name| name.parse().ok());
+        if name.is_none() || name != self.user {
+            self.state = State::Nothing;
+        }
+        self.user = name;
+        self.user.is_some()
+    }
+
+    /// Whether these answers belong to what was asked last; begins the sign-in where there is none yet.
+    fn takes(&mut self, answers: Option<&[String]>) -> bool {
+        match (&mut self.state, answers) {
+            (State::SignedIn(_), _) => false,
+            (State::Nothing | State::KeyProven(_), None) => self.begin(),
+            (State::Nothing | State::KeyProven(_), Some(_)) => false,
+            // The client began the method anew: the same code is shown again, no second one is made.
+            (State::Asking { round, .. }, None) => {
+                *round = Round { prompts: None, told: false, answers_seen: 0 };
+                true
+            }
+            (State::Asking { round, .. }, Some(given)) => round.prompts.take() == Some(given.len()),
+            (State::Over { .. }, _) => false,
+        }
+    }
+
+    fn begin(&mut self) -> bool {
+        let place = match self.login.places.clone().try_acquire_owned() {
+            Ok(place) if self.flows < FLOWS_PER_CONNECTION_MAX => place,
+            _ => {
+                tracing::warn!(source = %self.source, "too many sign-ins are pending");
+                return false;
+            }
+        };
+        self.flows += 1;
+        let key = match std::mem::replace(&mut self.state, State::Nothing) {
+            State::KeyProven(key) => Some(key),
+            _ => None,
+        };
+        let flow = Flow::begin(self.login.provider.clone(), self.login.settings.scopes.clone(), place);
+        let round = Round { prompts: None, told: false, answers_seen: 0 };
+        self.state = State::Asking { key, flow, round };
+        true
+    }
+
+    fn invite(&self, invitation: &Invitation, again: bool) -> Question {
+        let key = match &self.state {
+            State::Asking { key: Some(key), .. } => Some(key.fingerprint.as_str()),
+            _ => None,
+        };
+        match (self.login.settings.prompt, again) {
+            (Prompt::Enter, false) => {
+                let text = notice::invitation(invitation, self.source.ip().to_canonical(), key);
+                Question::prompt(format!("{text}then press Enter: "))
+            }
+            (Prompt::Enter, true) => Question::prompt(notice::not_yet(invitation)),
+            (Prompt::None, false) => {
+                Question::text(notice::invitation(invitation, self.source.ip().to_canonical(), key))
+            }
+            (Prompt::None, true) => Question::default(),
+        }
+    }
+
+    fn ask(&mut self, question: Question) -> InteractiveAnswer {
+        let count = Some(question.prompts.len());
+        match &mut self.state {
+            State::Asking { round, .. } => round.prompts = count,
+            State::Over { prompts } => *prompts = count,
+            State::Nothing | State::KeyProven(_) | State::SignedIn(_) => {}
+        }
+        InteractiveAnswer::Ask(question)
+    }
+
+    async fn decide(&mut self, outcome: Outcome) -> InteractiveAnswer {
+        let sentence = match outcome {
+            Outcome::SignedIn(identity) if Some(&identity.name) != self.user.as_ref() => {
+                // Said here and not to the caller: he is told the same whether or not the name he gave is somebody's.
+                tracing::warn!(source = %self.source, user = ?self.user, name = %identity.name, "signed in as another");
+                notice::NOT_HER_NAME
+            }
+            Outcome::SignedIn(identity) => match self.admit(identity).await {
+                Ok(principal) => return InteractiveAnswer::Success(principal),
+                Err(sentence) => sentence,
+            },
+            Outcome::Denied => notice::DENIED,
+            Outcome::Expired => notice::EXPIRED,
+            Outcome::Failed(ProviderFault::Silent(_)) => notice::PROVIDER_DOWN,
+            Outcome::Failed(ProviderFault::Unfit(_)) => notice::PROVIDER_UNFIT,
+            Outcome::Failed(ProviderFault::Unproven(_)) => notice::NOT_PROVEN,
+        };
+        self.state = State::Over { prompts: None };
+        self.ask(match self.login.settings.prompt {
+            Prompt::Enter => Question::prompt(format!("{sentence} Press Enter: ")),
+            Prompt::None => Question::text(format!("{sentence}\n")),
+        })
+    }
+
+    /// Lets in whom both the provider and the name agree on, and binds the key that was proven on the way.
+    async fn admit(&mut self, identity: Identity) -> Result<Principal, &'static str> {
+        let State::Asking { key, .. } = &self.state else { return Err(notice::PROVIDER_UNFIT) };
+        let key = key.clone();
+        let now = self.login.clock.now();
+        let proof = Proof::Fresh(key.clone(), identity);
+        let seconds = self.login.settings.binding_seconds();
+        if let Some(key) = key.filter(|_| seconds > 0) {
+            let binding = Binding::new(key.fingerprint, &proof.principal(self.source, now), seconds);
+            match self.login.bindings.bind(binding, now).await {
+                Ok(()) => {}
+                Err(BindFault::Anothers(key)) => {
+                    tracing::warn!(source = %self.source, key, "a key that is bound to another person");
+                    return Err(notice::ANOTHERS_KEY);
+                }
+                // She has proven who she is: a store that fails costs her a prompt next time, not this session.
+                Err(fault) => tracing::error!(%fault, "the key is not bound"),
+            }
+        }
+        Ok(self.enter(proof, now))
+    }
+
+    fn enter(&mut self, proof: Proof, now: i64) -> Principal {
+        let principal = proof.principal(self.source, now);
+        let bound = matches!(proof, Proof::Bound(..));
+        tracing::info!(
+            name = %principal.name, issuer = principal.issuer, subject = principal.subject,
+            source = %principal.source, key = principal.key, bound, "signed in"
+        );
+        self.state = State::SignedIn(principal.clone());
+        principal
+    }
+}
+
+/// Waits, one round at most, until there is something that the client has not been told.
+async fn news(flow: &mut Flow, round: &Round) -> Progress {
+    let new = |progress: &Progress| match progress {
+        Progress::Starting => false,
+        Progress::Waiting { answers, .. } => !round.told || *answers > round.answers_seen,
+        Progress::Decided(_) => true,
+    };
+    // Both errors mean "no news": time is up, or the task is gone, which `now` tells from what it left behind.
+    drop(tokio::time::timeout(ROUND_TIME_MAX, flow.progress.wait_for(new)).await);
+    flow.now()
+}
+
+impl Question {
+    fn prompt(text: String) -> Question {
+        Question { instructions: String::new(), prompts: vec![(text, true)] }
+    }
+
+    fn text(text: String) -> Question {
+        Question { instructions: text, prompts: Vec::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+//! Keys that have signed in: which key belongs to whom, and until when.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io,
+    net::IpAddr,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use gate::{Name, Principal};
+use serde::{Deserialize, Serialize};
+use sled::transaction::{ConflictableTransactionError, TransactionError};
+
+/// The shape of a stored binding. A value of another shape counts as absent: its owner signs in again.
+const VERSION: u32 = 1;
+
+/// A few thousand bindings of a few hundred bytes; more than this in memory helps nobody.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// A key, and the person who proved both the key and herself on one connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    version: u32,
+    /// Fingerprint of the key (`SHA256:...`): one key has one owner.
+    pub fingerprint: String,
+    /// The provider that vouched for her.
+    pub issuer: String,
+    /// Her lasting id at that provider.
+    pub subject: String,
+    /// The name she signs in with.
+    pub name: Name,
+    /// Her e-mail address, if the provider confirmed one.
+    pub email: Option<String>,
+    /// Her groups at that sign-in.
+    pub groups: BTreeSet<String>,
+    /// When she signed in: seconds since 1970 (UTC).
+    pub created_at: i64,
+    /// From when on the key alone is not enough any more: seconds since 1970 (UTC).
+    pub expires_at: i64,
+    /// When the key was last used alone: seconds since 1970 (UTC).
+    pub last_used_at: i64,
+    /// Where it was last used from.
+    pub source: IpAddr,
+}
+
+/// Why a binding could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BindFault {
+    /// The key belongs to somebody else, for as long as her binding lives.
+    #[error("the key {0} is bound to another person")]
+    Anothers(String),
+    /// The store failed.
+    #[error("the store of bindings fails: {0}")]
+    Store(#[from] StoreFault),
+}
+
+/// Why the store of bindings fails.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFault {
+    /// sled, with its own words.
+    #[error("{0}")]
+    Sled(#[from] sled::Error),
+    /// The folder or a file in it.
+    #[error("{path}: {cause}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// A binding that JSON cannot hold.
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    /// The thread that writes died.
+    #[error("the writing thread died")]
+    Thread,
+}
+
+impl Binding {
+    /// What a sign-in just now leaves behind for `fingerprint`, good for `seconds`.
+    pub fn new(fingerprint: String, principal: &Principal, seconds: i64) -> Binding {
+        Binding {
+            version: VERSION,
+            fingerprint,
+            issuer: principal.issuer.clone(),
+            subject: principal.subject.clone(),
+            name: principal.name.clone(),
+            email: principal.email.clone(),
+            groups: principal.groups.clone(),
+            created_at: principal.signed_in_at,
+            expires_at: principal.signed_in_at.saturating_add(seconds),
+            last_used_at: principal.signed_in_at,
+            source: principal.source,
+        }
+    }
+
+    // A binding from the future is no binding: a clock that was set back must not lengthen one.
+    fn is_live(&self, now: i64) -> bool {
+        self.created_at <= now.saturating_add(CLOCK_SLACK_SECONDS) && now < self.expires_at
+    }
+
+    fn has_owner(&self, issuer: &str, subject: &str) -> bool {
+        self.issuer == issuer && self.subject == subject
+    }
+}
+
+/// Two readings of one clock may lie this far apart while it is being set.
+const CLOCK_SLACK_SECONDS: i64 = 60;
+
+/// The store of bindings: a sled of its own, so that a full journal cannot touch it.
+#[derive(Clone)]
+pub struct Bindings {
+    tree: sled::Tree,
+    folder: PathBuf,
+}
+
+impl Bindings {
+    /// Opens the store in `folder` and makes the folder (0700) if it is missing.
+    pub fn open(folder: &Path) -> Result<Bindings, StoreFault> {
+        let file = |cause| StoreFault::File { path: folder.to_owned(), cause };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(file)?;
+        let store = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).open()?;
+        Ok(Bindings { tree: store.open_tree("binding")?, folder: folder.to_owned() })
+    }
+
+    /// The live binding of a key, if it has one.
+    pub fn find(&self, fingerprint: &str, now: i64) -> Result<Option<Binding>, StoreFault> {
+        let value = self.tree.get(fingerprint)?;
+        Ok(value.and_then(|bytes| read(&bytes)).filter(|b| b.is_live(now) && b.fingerprint == fingerprint))
+    }
+
+    /// Binds a key to its owner, and returns once a power cut cannot take it back.
+    ///
+    /// Somebody else's live binding stays, and refuses; one that has run out gives way.
+    pub async fn bind(&self, binding: Binding, now: i64) -> Result<(), BindFault> {
+        let this = self.clone();
+        match tokio::task::spawn_blocking(move || this.bind_blocking(&binding, now)).await {
+            Ok(done) => done,
+            Err(_) => Err(StoreFault::Thread.into()),
+        }
+    }
+
+    fn bind_blocking(&self, binding: &Binding, now: i64) -> Result<(), BindFault> {
+        let value = serde_json::to_vec(binding).map_err(StoreFault::from)?;
+        let done = self.tree.transaction(|tree| {
+            let before = tree.get(&binding.fingerprint)?.and_then(|bytes| read(&bytes));
+            if before.is_some_and(|b| b.is_live(now) && !b.has_owner(&binding.issuer, &binding.subject)) {
+                return Err(ConflictableTransactionError::Abort(()));
+            }
+            tree.insert(binding.fingerprint.as_bytes(), value.as_slice())?;
+            Ok(())
+        });
+        match done {
+            Ok(()) => Ok(self.sync()?),
+            Err(TransactionError::Abort(())) => Err(BindFault::Anothers(binding.fingerprint.clone())),
+            Err(TransactionError::Storage(fault)) => Err(StoreFault::Sled(fault).into()),
+        }
+    }
+
+    /// Notes that a key was used alone. Not worth a sync: a power cut loses a time, no right.
+    pub fn used(&self, binding: &Binding, now: i64, source: IpAddr) -> Result<(), StoreFault> {
+        let noted = Binding { last_used_at: now, source, ..binding.clone() };
+        let before = self.tree.get(&binding.fingerprint)?;
+        // Compared and swapped, or a slow note would bring back what was bound anew meanwhile.
+        if before.as_deref().and_then(read).as_ref() == Some(binding) {
+            let value = serde_json::to_vec(&noted)?;
+            let swapped = self.tree.compare_and_swap(&binding.fingerprint, before, Some(value.as_slice()))?;
+            // Lost the race: somebody else's note, or a new binding, is newer than this one.
+            drop(swapped);
+        }
+        Ok(())
+    }
+
+    /// sled's flush alone does not survive a power cut: measured, it calls `sync_file_range`.
+    fn sync(&self) -> Result<(), StoreFault> {
+        self.tree.flush()?;
+        sync_file(&self.folder.join("db"))?;
+        let blobs = self.folder.join("blobs");
+        let Ok(entries) = fs::read_dir(&blobs) else { return Ok(()) };
+        for entry in entries.flatten() {
+            sync_file(&entry.path())?;
+        }
+        sync_file(&blobs)
+    }
+}
+
+fn sync_file(path: &Path) -> Result<(), StoreFault> {
+    File::open(path)
+        .and_then(|file| file.sync_data())
+        .map_err(|cause| StoreFault::File { path: path.to_owned(), cause })
+}
+
+fn read(bytes: &[u8]) -> Option<Binding> {
+    serde_json::from_slice(bytes).ok().filter(|b: &Binding| b.version == VERSION)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: i64 = 3600;
+
+    fn binding_of(subject: &str, now: i64) -> Binding {
+        let principal = Principal {
+            issuer: "https://id.example".into(),
+            subject: subject.into(),
+            name: "alice".parse().unwrap(),
+            email: None,
+            groups: BTreeSet::from(["sre".to_owned()]),
+            source: "127.0.0.1".parse().unwrap(),
+            key: Some("SHA256:a".into()),
+            signed_in_at: now,
+        };
+        Binding::new("SHA256:a".into(), &principal, HOUR)
+    }
+
+    #[tokio::test]
+    async fn a_binding_is_found_until_the_second_it_expires_and_after_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let bindings = Bindings::open(folder.path()).unwrap();
+        bindings.bind(binding_of("1", 1000), 1000).await.unwrap();
+        drop(bindings);
+
+        let bindings = Bindings::open(folder.path()).unwrap();
+        assert_eq!(bindings.find("SHA256:a", 1000).unwrap(), Some(binding_of("1", 1000)));
+        assert_eq!(bindings.find("SHA256:a", 1000 + HOUR - 1).unwrap(), Some(binding_of("1", 1000)));
+        assert_eq!(bindings.find("SHA256:a", 1000 + HOUR).unwrap(), None);
+        assert_eq!(bindings.find("SHA256:b", 1000).unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_set_back_lengthens_no_binding() {
+        let folder = tempfile::tempdir().unwrap();
+        let bindings = Bindings::open(folder.path()).unwrap();
+        bindings.bind(binding_of("1", 10 * HOUR), 10 * HOUR).await.unwrap();
+
+        assert_eq!(bindings.find("SHA256:a", 9 * HOUR).unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_key_has_one_owner_until_her_binding_has_run_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let bindings = Bindings::open(folder.path()).unwrap();
+        bindings.bind(binding_of("1", 1000), 1000).await.unwrap();
+
+        let refused = bindings.bind(binding_of("2", 1010), 1010).await;
+        assert!(matches!(refused, Err(BindFault::Anothers(key)) if key == "SHA256:a"));
+        assert_eq!(bindings.find("SHA256:a", 1010).unwrap().unwrap().subject, "1");
+
+        bindings.bind(binding_of("2", 1000 + HOUR), 1000 + HOUR).await.unwrap();
+        assert_eq!(bindings.find("SHA256:a", 1000 + HOUR).unwrap().unwrap().subject, "2");
+    }
+
+    #[tokio::test]
+    async fn a_note_of_use_that_comes_late_does_not_bring_an_old_binding_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let bindings = Bindings::open(folder.path()).unwrap();
+        let old = binding_of("1", 1000);
+        bindings.bind(old.clone(), 1000).await.unwrap();
+        bindings.bind(binding_of("1", 2000), 2000).await.unwrap();
+
+        bindings.used(&old, 2001, "127.0.0.1".parse().unwrap()).unwrap();
+        assert_eq!(bindings.find("SHA256:a", 2001).unwrap(), Some(binding_of("1", 2000)));
+    }
+
+    #[tokio::test]
+    async fn a_damaged_binding_counts_as_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let bindings = Bindings::open(folder.path()).unwrap();
+        bindings.tree.insert("SHA256:a", &b"{\"version\":1"[..]).unwrap();
+        assert_eq!(bindings.find("SHA256:a", 0).unwrap(), None);
+
+        bindings.bind(binding_of("1", 1000), 1000).await.unwrap();
+        assert!(bindings.find("SHA256:a", 1000).unwrap().is_some());
+    }
+}

@@ -1,0 +1,236 @@
+//! One device sign-in (RFC 8628): asked for here, polled here, forgotten when its connection goes.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use openidconnect::{
+    DeviceCodeErrorResponseType, EmptyExtraDeviceAuthorizationFields, RequestTokenError, Scope,
+    core::CoreDeviceAuthorizationResponse, url::Url,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    task::AbortHandle,
+    time::Instant,
+};
+
+use super::{
+    http::{HttpFault, is_safe},
+    oidc::{Identity, Known, Provider, ProviderFault},
+};
+
+/// RFC 8628 lets a provider say 0; no provider is asked more often than this.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// An interval beyond this would outlive the sign-in itself.
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// A code that is good for longer is a gift to whoever tricks a person into confirming it.
+const VALID_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// What a terminal shows of a provider's address or code is never longer.
+const TEXT_BYTES_MAX: usize = 512;
+const USER_CODE_BYTES_MAX: usize = 64;
+
+/// A silent provider is asked at growing intervals, up to this one.
+const BACKOFF_MAX: Duration = Duration::from_secs(10);
+
+/// What a person needs to sign in. Holds no device code: that never leaves the polling task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitation {
+    /// Where to go.
+    pub address: String,
+    /// What to type there.
+    pub user_code: String,
+    /// The address with the code in it, if the provider makes one.
+    pub complete: Option<String>,
+    /// How long the code is good.
+    pub valid: Duration,
+}
+
+/// How far a sign-in has come.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// The provider has been asked for a code.
+    Starting,
+    /// It is the person's turn.
+    Waiting {
+        /// What she needs.
+        invitation: Invitation,
+        /// How often the provider has said "not yet" (or nothing at all).
+        answers: u64,
+    },
+    /// It is over.
+    Decided(Outcome),
+}
+
+/// How a sign-in ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The provider vouches for this person.
+    SignedIn(Identity),
+    /// She, or the provider, said no.
+    Denied,
+    /// Nobody said anything in time.
+    Expired,
+    /// The provider does not answer, or answers nonsense; its ID token does not hold.
+    Failed(ProviderFault),
+}
+
+/// A running sign-in. Dropping it stops the polling: the connection that asked is gone.
+pub struct Flow {
+    /// How far it has come.
+    pub progress: watch::Receiver<Progress>,
+    task: AbortHandle,
+}
+
+impl Flow {
+    /// Asks `provider` for a code and polls until it decides. `place` is given back when that is over.
+    pub fn begin(provider: Arc<Provider>, scopes: Vec<String>, place: OwnedSemaphorePermit) -> Flow {
+        let (tell, progress) = watch::channel(Progress::Starting);
+        let task = tokio::spawn(async move {
+            let outcome = run(&provider, &scopes, &tell).await;
+            if let Outcome::Failed(fault) = &outcome {
+                tracing::warn!(%fault, "a sign-in fails at the provider");
+            }
+            tell.send_replace(Progress::Decided(outcome));
+            drop(place);
+        });
+        Flow { progress, task: task.abort_handle() }
+    }
+
+    /// How far it has come, now.
+    pub fn now(&self) -> Progress {
+        // A task that died without a word (a panic) must not leave anybody waiting.
+        match self.progress.has_changed() {
+            Err(_) => match self.progress.borrow().clone() {
+                decided @ Progress::Decided(_) => decided,
+                _ => Progress::Decided(Outcome::Failed(ProviderFault::Unfit("the sign-in broke off".into()))),
+            },
+            Ok(_) => self.progress.borrow().clone(),
+        }
+    }
+}
+
+impl Drop for Flow {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(provider: &Provider, scopes: &[String], tell: &watch::Sender<Progress>) -> Outcome {
+    match ask_and_poll(provider, scopes, tell).await {
+        Ok(identity) => Outcome::SignedIn(identity),
+        Err(outcome) => outcome,
+    }
+}
+
+async fn ask_and_poll(
+    provider: &Provider,
+    scopes: &[String],
+    tell: &watch::Sender<Progress>,
+) -> Result<Identity, Outcome> {
+    let known = provider.known().await.map_err(Outcome::Failed)?;
+    let details = ask(provider, &known, scopes).await?;
+    let invitation = invitation(&details).map_err(Outcome::Failed)?;
+    if details.interval() > INTERVAL_MAX {
+        let unfit = format!("it wants {} s between two polls", details.interval().as_secs());
+        return Err(Outcome::Failed(ProviderFault::Unfit(unfit)));
+    }
+    let end = Instant::now() + invitation.valid;
+    tell.send_replace(Progress::Waiting { invitation: invitation.clone(), answers: 0 });
+
+    let answers = AtomicU64::new(0);
+    let pause = |interval: Duration| {
+        let answers = answers.fetch_add(1, Ordering::Relaxed) + 1;
+        tell.send_replace(Progress::Waiting { invitation: invitation.clone(), answers });
+        tokio::time::sleep(interval.max(INTERVAL_MIN))
+    };
+    // Nobody has read the code yet: the first poll has an interval to wait like every other.
+    tokio::time::sleep(details.interval().max(INTERVAL_MIN)).await;
+    let polling = known
+        .client
+        .exchange_device_access_token(&details)
+        .set_max_backoff_interval(BACKOFF_MAX)
+        .request_async(&provider.http, pause, Some(VALID_MAX));
+    // The crate looks at the time before each poll only; a pause must not carry a flow past its end.
+    match tokio::time::timeout_at(end, polling).await {
+        Err(_) => Err(Outcome::Expired),
+        Ok(Err(error)) => Err(poll_outcome(error)),
+        Ok(Ok(tokens)) => provider.prove(known.clone(), &tokens).await.map_err(Outcome::Failed),
+    }
+}
+
+async fn ask(
+    provider: &Provider,
+    known: &Known,
+    scopes: &[String],
+) -> Result<CoreDeviceAuthorizationResponse, Outcome> {
+    // openidconnect adds `openid` by itself.
+    let scopes = scopes.iter().filter(|s| *s != "openid").cloned().map(Scope::new);
+    let asked = known.client.exchange_device_code().add_scopes(scopes);
+    asked
+        .request_async::<_, EmptyExtraDeviceAuthorizationFields>(&provider.http)
+        .await
+        .map_err(|error| Outcome::Failed(request_fault(error)))
+}
+
+fn poll_outcome(error: RequestTokenError<HttpFault, openidconnect::DeviceCodeErrorResponse>) -> Outcome {
+    match error {
+        RequestTokenError::ServerResponse(said) => match said.error() {
+            DeviceCodeErrorResponseType::AccessDenied => Outcome::Denied,
+            DeviceCodeErrorResponseType::ExpiredToken => Outcome::Expired,
+            _ => Outcome::Failed(ProviderFault::Unfit("the token endpoint refuses the poll".into())),
+        },
+        other => Outcome::Failed(request_fault(other)),
+    }
+}
+
+/// The error in words that quote nothing of a body, where codes and tokens are.
+fn request_fault<E: openidconnect::ErrorResponse>(error: RequestTokenError<HttpFault, E>) -> ProviderFault {
+    match error {
+        RequestTokenError::Request(fault) => ProviderFault::Silent(fault.to_string()),
+        RequestTokenError::ServerResponse(_) => {
+            ProviderFault::Unfit("the provider refuses to begin a device sign-in for this client".into())
+        }
+        RequestTokenError::Parse(error, _) => ProviderFault::Unfit(format!(
+            "the provider's answer cannot be read at {:?}",
+            error.path().to_string()
+        )),
+        RequestTokenError::Other(_) => {
+            ProviderFault::Unfit("the provider's answer is none of the protocol's".into())
+        }
+    }
+}
+
+/// What may be shown of the provider's answer. Its texts go to a terminal, so each is checked whole.
+fn invitation(details: &CoreDeviceAuthorizationResponse) -> Result<Invitation, ProviderFault> {
+    let unfit = |what: &str| ProviderFault::Unfit(format!("the provider sends {what}"));
+    let code = details.user_code().secret();
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || *b == b'-';
+    if code.is_empty() || code.len() > USER_CODE_BYTES_MAX || !code.as_bytes().iter().all(plain) {
+        return Err(unfit("a user code that is more than letters, digits and dashes"));
+    }
+    let complete = details.verification_uri_complete().map(|c| c.secret().as_str());
+    if !is_showable(details.verification_uri()) || !complete.is_none_or(is_showable) {
+        return Err(unfit("an address that is not https, or no plain address"));
+    }
+    Ok(Invitation {
+        address: details.verification_uri().as_str().to_owned(),
+        user_code: code.clone(),
+        complete: complete.map(str::to_owned),
+        valid: details.expires_in().min(VALID_MAX),
+    })
+}
+
+/// Characters of RFC 3986 alone: no space, no quote, nothing that a terminal or a shell would take amiss.
+fn is_showable(address: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&()*+,;=%".contains(&b);
+    address.len() <= TEXT_BYTES_MAX
+        && address.bytes().all(plain)
+        && Url::parse(address).is_ok_and(|url| is_safe(&url) && url.username().is_empty())
+}

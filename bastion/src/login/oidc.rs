@@ -1,0 +1,430 @@
+//! The sign-in provider as seen from here: discovery, its keys, and what its ID token proves.
+
+use std::{collections::BTreeSet, path::Path};
+
+use gate::Name;
+use openidconnect::{
+    AdditionalClaims, AdditionalProviderMetadata, AuthType, Client, ClientId, ClientSecret,
+    DeviceAuthorizationUrl, EmptyExtraTokenFields, EndpointNotSet, EndpointSet, IdTokenFields,
+    IdTokenVerifier, IssuerUrl, JsonWebKeySet, Nonce, ProviderMetadata, StandardErrorResponse,
+    StandardTokenResponse, TokenResponse,
+    core::{
+        CoreAuthDisplay, CoreAuthPrompt, CoreClaimName, CoreClaimType, CoreClientAuthMethod,
+        CoreErrorResponseType, CoreGenderClaim, CoreGrantType, CoreJsonWebKey,
+        CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm,
+        CoreResponseMode, CoreResponseType, CoreRevocableToken, CoreRevocationErrorResponse,
+        CoreSubjectIdentifierType, CoreTokenIntrospectionResponse, CoreTokenType,
+    },
+};
+use openidconnect::{ClaimsVerificationError, DiscoveryError, SignatureVerificationError};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use tokio::sync::Mutex;
+
+use super::{
+    clock::Clock,
+    http::{Http, HttpFault, is_safe},
+    settings::Settings,
+};
+
+/// What discovery told is asked for again after this long, so that withdrawn keys do not live on.
+const KNOWN_SECONDS_MAX: i64 = 3600;
+
+/// An unknown key id brings at most one new discovery in this time: forged ids must not become a storm.
+const REFETCH_SECONDS_MIN: i64 = 60;
+
+/// A provider that just failed is not asked again at once by the next person: he is told the same, now.
+const FAILURE_SECONDS: i64 = 3;
+
+/// Clocks of provider and bastion may differ by this much.
+const CLOCK_SKEW_SECONDS: i64 = 60;
+
+/// More groups than this, or larger claims, are refused: policy asks about each on every channel.
+const GROUPS_MAX: usize = 500;
+const CLAIMS_BYTES_MAX: usize = 64 * 1024;
+
+/// RFC-like bound of OpenID Connect Core, section 2: `sub` has at most 255 ASCII characters.
+const SUBJECT_BYTES_MAX: usize = 255;
+
+/// Who the provider says is signing in. Made by [`Provider::prove`] alone, from a verified ID token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    pub(super) issuer: String,
+    pub(super) subject: String,
+    pub(super) name: Name,
+    pub(super) email: Option<String>,
+    pub(super) groups: BTreeSet<String>,
+}
+
+/// Why a provider could not be used, or its word not be taken. Holds no token and nothing of a body.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProviderFault {
+    /// It does not answer.
+    #[error("{0}")]
+    Silent(String),
+    /// It answers, but not what the protocol asks for.
+    #[error("{0}")]
+    Unfit(String),
+    /// Its ID token does not prove what it says.
+    #[error("the ID token is refused: {0}")]
+    Unproven(String),
+}
+
+/// All claims beyond those that every ID token has.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct MoreClaims(Map<String, Value>);
+impl AdditionalClaims for MoreClaims {}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(super) struct MoreMetadata {
+    /// Optional here, so that its absence can be told apart from a document that is no discovery at all.
+    device_authorization_endpoint: Option<DeviceAuthorizationUrl>,
+}
+impl AdditionalProviderMetadata for MoreMetadata {}
+
+type Metadata = ProviderMetadata<
+    MoreMetadata,
+    CoreAuthDisplay,
+    CoreClientAuthMethod,
+    CoreClaimName,
+    CoreClaimType,
+    CoreGrantType,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJweKeyManagementAlgorithm,
+    CoreJsonWebKey,
+    CoreResponseMode,
+    CoreResponseType,
+    CoreSubjectIdentifierType,
+>;
+
+/// What the token endpoint answers with.
+pub(super) type Tokens = StandardTokenResponse<
+    IdTokenFields<
+        MoreClaims,
+        EmptyExtraTokenFields,
+        CoreGenderClaim,
+        CoreJweContentEncryptionAlgorithm,
+        CoreJwsSigningAlgorithm,
+    >,
+    CoreTokenType,
+>;
+
+/// openidconnect's client, with the two endpoints set that a device sign-in needs.
+pub(super) type DeviceClient = Client<
+    MoreClaims,
+    CoreAuthDisplay,
+    CoreGenderClaim,
+    CoreJweContentEncryptionAlgorithm,
+    CoreJsonWebKey,
+    CoreAuthPrompt,
+    StandardErrorResponse<CoreErrorResponseType>,
+    Tokens,
+    CoreTokenIntrospectionResponse,
+    CoreRevocableToken,
+    CoreRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+    EndpointNotSet,
+>;
+
+/// What discovery told.
+#[derive(Clone)]
+pub(super) struct Known {
+    /// Asks the device and token endpoints.
+    pub client: DeviceClient,
+    keys: JsonWebKeySet<CoreJsonWebKey>,
+    fetched_at: i64,
+}
+
+#[derive(Default)]
+struct Memory {
+    known: Option<Known>,
+    failed: Option<(i64, ProviderFault)>,
+}
+
+/// One sign-in provider.
+pub(super) struct Provider {
+    issuer: IssuerUrl,
+    client_id: ClientId,
+    secret: Option<ClientSecret>,
+    settings: Settings,
+    pub http: Http,
+    clock: Clock,
+    // Held while discovery runs: a hundred people who arrive at once cause one fetch, not a hundred.
+    memory: Mutex<Memory>,
+}
+
+impl Provider {
+    /// Checks the settings; asks nobody yet, so that a provider that is down does not stop the start.
+    pub fn new(settings: &Settings, clock: Clock) -> Result<Provider, ProviderFault> {
+        let issuer = IssuerUrl::new(settings.issuer.clone())
+            .map_err(|_| ProviderFault::Unfit(format!("login.issuer {:?} is no address", settings.issuer)))?;
+        if !is_safe(issuer.url()) {
+            return Err(ProviderFault::Unfit(format!(
+                "login.issuer {} is neither https nor loopback",
+                settings.issuer
+            )));
+        }
+        let secret = settings.client_secret_file.as_deref().map(read_secret).transpose()?;
+        Ok(Provider {
+            issuer,
+            client_id: ClientId::new(settings.client_id.clone()),
+            secret,
+            http: Http::new(settings.ca_file.as_deref()).map_err(|f| ProviderFault::Unfit(f.to_string()))?,
+            settings: settings.clone(),
+            clock,
+            memory: Mutex::default(),
+        })
+    }
+
+    /// The provider's endpoints and keys, at most [`KNOWN_SECONDS_MAX`] old if it can be reached.
+    pub async fn known(&self) -> Result<Known, ProviderFault> {
+        let mut memory = self.memory.lock().await;
+        let now = self.clock.now();
+        let fresh = |at: i64, seconds: i64| (now - at).unsigned_abs() < seconds.unsigned_abs();
+        if let Some(known) = memory.known.as_ref().filter(|k| fresh(k.fetched_at, KNOWN_SECONDS_MAX)) {
+            return Ok(known.clone());
+        }
+        if let Some((at, fault)) = memory.failed.as_ref().filter(|(at, _)| fresh(*at, FAILURE_SECONDS)) {
+            tracing::debug!(failed_at = at, "provider failed a moment ago");
+            return Err(fault.clone());
+        }
+        self.fetch(&mut memory).await
+    }
+
+    /// The provider's keys once more, because a token names one that is not among them.
+    async fn known_anew(&self, old: &Known) -> Result<Known, ProviderFault> {
+        let mut memory = self.memory.lock().await;
+        match &memory.known {
+            Some(newer) if newer.fetched_at > old.fetched_at => Ok(newer.clone()),
+            Some(same)
+                if (self.clock.now() - same.fetched_at).unsigned_abs()
+                    < REFETCH_SECONDS_MIN.unsigned_abs() =>
+            {
+                Ok(same.clone())
+            }
+            _ => self.fetch(&mut memory).await,
+        }
+    }
+
+    async fn fetch(&self, memory: &mut Memory) -> Result<Known, ProviderFault> {
+        match self.discover().await {
+            Ok(known) => {
+                *memory = Memory { known: Some(known.clone()), failed: None };
+                Ok(known)
+            }
+            Err(fault) => {
+                tracing::warn!(issuer = %*self.issuer, %fault, "discovery fails");
+                memory.failed = Some((self.clock.now(), fault.clone()));
+                Err(fault)
+            }
+        }
+    }
+
+    async fn discover(&self) -> Result<Known, ProviderFault> {
+        let found =
+            Metadata::discover_async(self.issuer.clone(), &self.http).await.map_err(discovery_fault)?;
+        let unfit = |what: &str| ProviderFault::Unfit(format!("the provider {} {what}", *self.issuer));
+        let device = found.additional_metadata().device_authorization_endpoint.clone();
+        let device = device.ok_or_else(|| unfit("offers no device sign-in (RFC 8628)"))?;
+        let token = found.token_endpoint().cloned().ok_or_else(|| unfit("names no token endpoint"))?;
+        for url in [device.url(), token.url(), found.jwks_uri().url()] {
+            if !is_safe(url) {
+                return Err(unfit("names an endpoint that is neither https nor loopback"));
+            }
+        }
+        let mut client = Client::new(self.client_id.clone(), self.issuer.clone(), found.jwks().clone());
+        if let Some(secret) = &self.secret {
+            client = client.set_client_secret(secret.clone()).set_auth_type(auth_type(&found));
+        }
+        Ok(Known {
+            client: client.set_device_authorization_url(device).set_token_uri(token),
+            keys: found.jwks().clone(),
+            fetched_at: self.clock.now(),
+        })
+    }
+
+    /// What the token endpoint's answer proves: who she is, or why it is not believed.
+    ///
+    /// The tokens end here. Nothing of them is kept or logged.
+    pub async fn prove(&self, known: Known, tokens: &Tokens) -> Result<Identity, ProviderFault> {
+        match self.claims(&known, tokens) {
+            Err(ClaimsFault::UnknownKey) => {
+                let known = self.known_anew(&known).await?;
+                self.claims(&known, tokens).map_err(ClaimsFault::into_fault)
+            }
+            checked => checked.map_err(ClaimsFault::into_fault),
+        }
+        .and_then(|claims| self.identity(&claims))
+    }
+
+    fn claims(&self, known: &Known, tokens: &Tokens) -> Result<Map<String, Value>, ClaimsFault> {
+        let token = tokens.id_token().ok_or(ClaimsFault::Wrong("there is none".into()))?;
+        let now = self.clock.now();
+        let time = self.clock.clone();
+        let verifier = IdTokenVerifier::new_public_client(
+            self.client_id.clone(),
+            self.issuer.clone(),
+            known.keys.clone(),
+        )
+        .set_allowed_algs(self.settings.algorithms.iter().map(|a| a.as_jws()))
+        .set_time_fn(move || time.system_time().into())
+        .set_issue_time_verifier_fn(move |at| match at.timestamp() > now + CLOCK_SKEW_SECONDS {
+            true => Err("issued in the future".to_owned()),
+            false => Ok(()),
+        });
+        // A device sign-in sends no nonce, so none may come back.
+        let no_nonce = |nonce: Option<&Nonce>| match nonce {
+            None => Ok(()),
+            Some(_) => Err("unasked".to_owned()),
+        };
+        let claims = token.claims(&verifier, no_nonce).map_err(claims_fault)?;
+
+        // openidconnect leaves `azp` and `nbf` to its caller.
+        let authorized = claims.authorized_party().map(|azp| azp.as_str());
+        if authorized.is_some_and(|azp| azp != self.client_id.as_str()) {
+            return Err(ClaimsFault::Wrong("azp names another client".into()));
+        }
+        let Ok(Value::Object(all)) = serde_json::to_value(claims) else {
+            return Err(ClaimsFault::Wrong("its claims are no object".into()));
+        };
+        match all.get("nbf").map(Value::as_f64) {
+            None => {}
+            Some(Some(from)) if from <= (now + CLOCK_SKEW_SECONDS) as f64 => {}
+            Some(_) => return Err(ClaimsFault::Wrong("not valid yet (nbf)".into())),
+        }
+        Ok(all)
+    }
+
+    fn identity(&self, claims: &Map<String, Value>) -> Result<Identity, ProviderFault> {
+        let wrong = |what: String| ProviderFault::Unproven(what);
+        if serde_json::to_vec(claims).map_or(usize::MAX, |json| json.len()) > CLAIMS_BYTES_MAX {
+            return Err(wrong("its claims pass 64 KiB".into()));
+        }
+        let text = |claim: &str| claims.get(claim).and_then(Value::as_str);
+        let subject = text("sub").unwrap_or_default();
+        if subject.is_empty() || subject.len() > SUBJECT_BYTES_MAX || subject.chars().any(char::is_control) {
+            return Err(wrong("its subject is empty, too long or no plain text".into()));
+        }
+        let claim = &self.settings.name_claim;
+        let name =
+            text(claim).ok_or_else(|| wrong(format!("it has no claim {claim:?} to name the person")))?;
+        let name = name
+            .parse()
+            .map_err(|_| wrong(format!("its claim {claim:?} is no name that can be used here")))?;
+        // An address that the provider has not confirmed could be anybody's.
+        let confirmed = claims.get("email_verified").and_then(Value::as_bool).unwrap_or(false);
+        let email = text(&self.settings.email_claim).filter(|_| confirmed).filter(|e| is_plain(e));
+        Ok(Identity {
+            issuer: self.issuer.as_str().to_owned(),
+            subject: subject.to_owned(),
+            name,
+            email: email.map(str::to_owned),
+            groups: self.groups(claims.get(&self.settings.groups_claim))?,
+        })
+    }
+
+    fn groups(&self, claim: Option<&Value>) -> Result<BTreeSet<String>, ProviderFault> {
+        let claim_name = &self.settings.groups_claim;
+        let wrong = |what: &str| ProviderFault::Unproven(format!("its claim {claim_name:?} {what}"));
+        let listed: Vec<&str> = match claim {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::String(one)) => vec![one],
+            Some(Value::Array(many)) => many
+                .iter()
+                .map(Value::as_str)
+                .collect::<Option<_>>()
+                .ok_or_else(|| wrong("holds more than texts"))?,
+            Some(_) => return Err(wrong("is no list of texts")),
+        };
+        if listed.len() > GROUPS_MAX {
+            return Err(wrong("lists more than 500 groups"));
+        }
+        if !listed.iter().all(|g| is_plain(g)) {
+            return Err(wrong("has a group with control characters"));
+        }
+        Ok(listed.into_iter().map(str::to_owned).collect())
+    }
+}
+
+enum ClaimsFault {
+    UnknownKey,
+    Wrong(String),
+}
+
+impl ClaimsFault {
+    fn into_fault(self) -> ProviderFault {
+        match self {
+            ClaimsFault::UnknownKey => ProviderFault::Unproven("its key is not among the provider's".into()),
+            ClaimsFault::Wrong(what) => ProviderFault::Unproven(what),
+        }
+    }
+}
+
+fn claims_fault(error: ClaimsVerificationError) -> ClaimsFault {
+    match error {
+        ClaimsVerificationError::SignatureVerification(SignatureVerificationError::NoMatchingKey) => {
+            ClaimsFault::UnknownKey
+        }
+        // The cause says which check failed and why; the crate's own texts quote claims, so they stay out.
+        ClaimsVerificationError::SignatureVerification(SignatureVerificationError::DisallowedAlg(_)) => {
+            ClaimsFault::Wrong("its algorithm is not among login.algorithms".into())
+        }
+        ClaimsVerificationError::SignatureVerification(_) => {
+            ClaimsFault::Wrong("its signature is wrong".into())
+        }
+        ClaimsVerificationError::Expired(_) => ClaimsFault::Wrong("expired, or issued in the future".into()),
+        ClaimsVerificationError::InvalidAudience(_) => {
+            ClaimsFault::Wrong("meant for another audience".into())
+        }
+        ClaimsVerificationError::InvalidIssuer(_) => ClaimsFault::Wrong("made by another issuer".into()),
+        ClaimsVerificationError::InvalidNonce(_) => {
+            ClaimsFault::Wrong("it has a nonce that was not asked for".into())
+        }
+        _ => ClaimsFault::Wrong("its header or claims are not as they must be".into()),
+    }
+}
+
+fn discovery_fault(error: DiscoveryError<HttpFault>) -> ProviderFault {
+    match error {
+        DiscoveryError::Request(fault) => ProviderFault::Silent(fault.to_string()),
+        DiscoveryError::Response(status, ..) => {
+            ProviderFault::Unfit(format!("discovery answers with HTTP status {}", status.as_u16()))
+        }
+        DiscoveryError::Validation(_) => ProviderFault::Unfit("discovery names another issuer".into()),
+        DiscoveryError::Parse(error) => {
+            ProviderFault::Unfit(format!("discovery cannot be read at {:?}", error.path().to_string()))
+        }
+        _ => ProviderFault::Unfit("discovery fails".into()),
+    }
+}
+
+/// HTTP Basic is what RFC 6749 wants; a provider that offers only the form gets the form.
+fn auth_type(found: &Metadata) -> AuthType {
+    let offered = found.token_endpoint_auth_methods_supported();
+    match offered {
+        Some(all) if !all.contains(&CoreClientAuthMethod::ClientSecretBasic) => AuthType::RequestBody,
+        _ => AuthType::BasicAuth,
+    }
+}
+
+fn read_secret(path: &Path) -> Result<ClientSecret, ProviderFault> {
+    use std::os::unix::fs::PermissionsExt;
+    let unfit = |what: String| ProviderFault::Unfit(format!("client_secret_file {}: {what}", path.display()));
+    let mode = std::fs::metadata(path).map_err(|e| unfit(e.to_string()))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(unfit(format!("mode {:o} lets others read it, it must be 600", mode & 0o777)));
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| unfit(e.to_string()))?;
+    match text.trim() {
+        "" => Err(unfit("is empty".into())),
+        secret => Ok(ClientSecret::new(secret.to_owned())),
+    }
+}
+
+fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control)
+}

@@ -1,0 +1,148 @@
+//! Sign-ins from the first step to the last.
+
+use std::{
+    sync::atomic::{AtomicI64, Ordering},
+    time::UNIX_EPOCH,
+};
+
+use super::*;
+
+/// A day on which every test begins.
+const MORNING: i64 = 1_800_000_000;
+
+struct Bench {
+    login: Arc<Login>,
+    now: Arc<AtomicI64>,
+    _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    fn with(settings: Settings) -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let now = Arc::new(AtomicI64::new(MORNING));
+        let shown = now.clone();
+        let clock = Clock::pretended(move || {
+            UNIX_EPOCH + Duration::from_secs(shown.load(Ordering::Relaxed).try_into().unwrap())
+        });
+        let login = Arc::new(Login::new(settings, folder.path(), clock).unwrap());
+        Bench { login, now, _folder: folder }
+    }
+
+    /// A provider that refuses connections.
+    fn without_provider() -> Bench {
+        Bench::with(Settings::new("http://127.0.0.1:1", "bastion"))
+    }
+
+    fn caller(&self) -> SignIn {
+        SignIn::new(self.login.clone(), "127.0.0.1:40000".parse().unwrap())
+    }
+
+    async fn bind(&self, key: &PublicKey, name: &str, subject: &str) {
+        let now = self.now.load(Ordering::Relaxed);
+        let principal = Principal {
+            issuer: self.login.settings.issuer.clone(),
+            subject: subject.into(),
+            name: name.parse().unwrap(),
+            email: None,
+            groups: ["sre".to_owned()].into(),
+            source: "127.0.0.1".parse().unwrap(),
+            key: Some(fingerprint(key)),
+            signed_in_at: now,
+        };
+        let binding = Binding::new(fingerprint(key), &principal, self.login.settings.binding_seconds());
+        self.login.bindings.bind(binding, now).await.unwrap();
+    }
+}
+
+fn key(nth: u8) -> PublicKey {
+    let pair = russh::keys::ssh_key::private::Ed25519Keypair::from_seed(&[nth; 32]);
+    PublicKey::from(pair.public)
+}
+
+fn fingerprint(key: &PublicKey) -> String {
+    key.fingerprint(HashAlg::Sha256).to_string()
+}
+
+/// Answers as stock OpenSSH does until the method ends; gives back all that was shown.
+async fn answer_all(caller: &mut SignIn, user: &str) -> (String, InteractiveAnswer) {
+    let mut shown = String::new();
+    let mut given = None;
+    for _ in 0..50 {
+        match caller.interactive(user, given).await {
+            InteractiveAnswer::Ask(question) => {
+                shown.push_str(&question.instructions);
+                question.prompts.iter().for_each(|(prompt, _)| shown.push_str(prompt));
+                given = Some(vec![String::new(); question.prompts.len()]);
+            }
+            end => return (shown, end),
+        }
+    }
+    panic!("no end after 50 rounds; shown: {shown}");
+}
+
+#[tokio::test]
+async fn a_proven_key_alone_is_half_the_way() {
+    let bench = Bench::without_provider();
+    let mut caller = bench.caller();
+
+    assert_eq!(caller.key_proven("alice", &key(1)), KeyAnswer::PartialSuccess);
+    assert_eq!(caller.key_proven("alice", &key(1)), KeyAnswer::PartialSuccess);
+    assert_eq!(caller.key_proven("alice", &key(2)), KeyAnswer::PartialSuccess);
+    assert_eq!(caller.principal(), None);
+}
+
+#[tokio::test]
+async fn a_bound_key_signs_in_its_owner_alone_and_only_while_the_binding_lives() {
+    let bench = Bench::without_provider();
+    bench.bind(&key(1), "alice", "7").await;
+
+    for user in ["alice", "alice%web1", "alice/deploy/web1"] {
+        let mut caller = bench.caller();
+        let KeyAnswer::Success(principal) = caller.key_proven(user, &key(1)) else { panic!("not in") };
+        assert_eq!((principal.subject.as_str(), principal.name.as_str()), ("7", "alice"));
+        assert_eq!(principal.key, Some(fingerprint(&key(1))));
+        assert_eq!(principal.signed_in_at, MORNING);
+        assert_eq!(caller.principal(), Some(&principal));
+    }
+    for (user, key) in [("bob", key(1)), ("alice", key(2)), ("web1%alice", key(1)), ("Alice", key(1))] {
+        assert_eq!(bench.caller().key_proven(user, &key), KeyAnswer::PartialSuccess);
+    }
+
+    bench.now.fetch_add(8 * 3600, Ordering::Relaxed);
+    assert_eq!(bench.caller().key_proven("alice", &key(1)), KeyAnswer::PartialSuccess);
+}
+
+#[tokio::test]
+async fn a_user_name_that_can_be_nobodys_gets_no_further() {
+    let bench = Bench::without_provider();
+    for user in ["", "%web1", "al ice", "-alice", "alice\u{1b}[2J", &"a".repeat(65)] {
+        assert_eq!(bench.caller().key_proven(user, &key(1)), KeyAnswer::Failure);
+        assert_eq!(bench.caller().interactive(user, None).await, InteractiveAnswer::Failure);
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_is_down_is_named_in_the_prompt_and_nobody_hangs() {
+    let bench = Bench::without_provider();
+    let mut caller = bench.caller();
+    caller.key_proven("alice", &key(1));
+
+    let (shown, end) = answer_all(&mut caller, "alice").await;
+    assert_eq!(end, InteractiveAnswer::Failure);
+    assert_eq!(shown, format!("{} Press Enter: ", notice::PROVIDER_DOWN));
+    assert_eq!(caller.interactive("alice", None).await, InteractiveAnswer::Failure);
+}
+
+#[tokio::test]
+async fn answers_that_nobody_asked_for_end_the_method() {
+    let bench = Bench::without_provider();
+    assert_eq!(bench.caller().interactive("alice", Some(vec![])).await, InteractiveAnswer::Failure);
+
+    let mut caller = bench.caller();
+    let InteractiveAnswer::Ask(question) = caller.interactive("alice", None).await else {
+        panic!("no question")
+    };
+    assert_eq!(question.prompts.len(), 1);
+    let two = Some(vec![String::new(); 2]);
+    assert_eq!(caller.interactive("alice", two).await, InteractiveAnswer::Failure);
+}
