@@ -1,1 +1,3 @@
 //! The house seen from the street: journeys through real programs.
+
+pub mod provider;

@@ -1,0 +1,153 @@
+// A real OpenID Connect provider for the sign-in tests: npm's oidc-provider on a free loopback port, and beside it a
+// control port on which a test plays the person at the browser, the operator who rotates keys, and bad weather.
+//
+// Prints one line of JSON with both addresses, and ends when its standard input does: a test that dies leaves
+// nothing behind.
+
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
+import Provider from 'oidc-provider';
+
+// The store outlives the provider object, so that keys can be rotated while a sign-in is under way.
+const store = new Map();
+const people = new Map();
+const weather = { interval: null, slowDown: 0, sky: 'clear', lifetime: 600 };
+const seen = { polls: [], keySets: 0, discoveries: 0, secrets: [] };
+
+class Shelf {
+  constructor(model) { this.model = model; }
+  key(id) { return `${this.model}:${id}`; }
+  async upsert(id, payload) { store.set(this.key(id), payload); }
+  async find(id) { return store.get(this.key(id)); }
+  async findBy(test) {
+    for (const [key, payload] of store) if (key.startsWith(`${this.model}:`) && test(payload)) return payload;
+    return undefined;
+  }
+  async findByUid(uid) { return this.findBy((payload) => payload.uid === uid); }
+  async findByUserCode(code) { return this.findBy((payload) => payload.userCode === code); }
+  async consume(id) { store.get(this.key(id)).consumed = Math.floor(Date.now() / 1000); }
+  async destroy(id) { store.delete(this.key(id)); }
+  async revokeByGrantId(grantId) {
+    for (const [key, payload] of store) if (payload.grantId === grantId) store.delete(key);
+  }
+}
+
+function signingKey(alg) {
+  const pair = {
+    RS256: () => generateKeyPairSync('rsa', { modulusLength: 2048 }),
+    ES256: () => generateKeyPairSync('ec', { namedCurve: 'P-256' }),
+    EdDSA: () => generateKeyPairSync('ed25519'),
+  }[alg]();
+  return { ...pair.privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid: randomUUID() };
+}
+
+function provider(issuer, alg) {
+  const made = new Provider(issuer, {
+    adapter: Shelf,
+    clients: [{
+      client_id: 'bastion', token_endpoint_auth_method: 'none', redirect_uris: [], response_types: [],
+      grant_types: ['urn:ietf:params:oauth:grant-type:device_code'], id_token_signed_response_alg: alg,
+    }],
+    jwks: { keys: [signingKey(alg)] },
+    enabledJWA: { idTokenSigningAlgValues: ['RS256', 'ES256', 'EdDSA'] },
+    features: { deviceFlow: { enabled: true }, devInteractions: { enabled: false } },
+    interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    scopes: ['openid', 'profile', 'email'],
+    claims: {
+      openid: ['sub'], profile: ['preferred_username', 'groups'], email: ['email', 'email_verified'],
+    },
+    conformIdTokenClaims: false, // the claims are wanted in the ID token itself
+    ttl: { DeviceCode: () => weather.lifetime, IdToken: 300, AccessToken: 300, Grant: 600 },
+    cookies: { keys: [randomUUID()] },
+    findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => people.get(sub) }),
+  });
+  made.use(async (ctx, next) => {
+    if (ctx.path === '/token') {
+      seen.polls.push(Date.now());
+      if (weather.slowDown > 0) {
+        weather.slowDown -= 1;
+        ctx.status = 400;
+        ctx.body = { error: 'slow_down' };
+        return;
+      }
+    }
+    if (ctx.path === '/jwks') seen.keySets += 1;
+    if (ctx.path.startsWith('/.well-known/')) seen.discoveries += 1;
+    await next();
+    if (ctx.path === '/device/auth' && ctx.status === 200) {
+      seen.secrets.push(ctx.body.device_code);
+      if (weather.interval !== null) ctx.body.interval = weather.interval;
+    }
+    if (ctx.path === '/token' && ctx.status === 200) seen.secrets.push(ctx.body.id_token, ctx.body.access_token);
+  });
+  return made;
+}
+
+function listen(handler) {
+  const server = createServer(handler);
+  return new Promise((done) => server.listen(0, '127.0.0.1', () => done(server)));
+}
+
+let answer = (_request, response) => response.end();
+const front = await listen((request, response) => {
+  if (weather.sky === 'down') request.socket.destroy();
+  else if (weather.sky === 'troubled') response.writeHead(503).end();
+  else if (weather.sky === 'clear') answer(request, response);
+  // else: hanging, and nothing is ever said
+});
+const issuer = `http://127.0.0.1:${front.address().port}`;
+let current = provider(issuer, 'RS256');
+answer = current.callback();
+
+async function codeOf({ user_code: shown }) {
+  const code = await current.DeviceCode.findByUserCode(shown.replace(/-/g, ''));
+  if (!code) throw new Error(`no such user code: ${shown}`);
+  return code;
+}
+
+const control = {
+  async approve(order) {
+    const code = await codeOf(order);
+    const { person } = order;
+    people.set(person.sub, person);
+    const grant = new current.Grant({ accountId: person.sub, clientId: code.clientId });
+    grant.addOIDCScope(code.params.scope);
+    const authTime = Math.floor(Date.now() / 1000);
+    const grantId = await grant.save();
+    Object.assign(code, { accountId: person.sub, grantId, scope: code.params.scope, authTime });
+    await code.save();
+  },
+  async deny(order) {
+    const code = await codeOf(order);
+    Object.assign(code, { error: 'access_denied', errorDescription: 'the person said no' });
+    await code.save();
+  },
+  async expire(order) {
+    const code = await codeOf(order);
+    store.get(`DeviceCode:${code.jti}`).exp = Math.floor(Date.now() / 1000) - 1;
+  },
+  async rotate({ alg }) {
+    current = provider(issuer, alg);
+    answer = current.callback();
+  },
+  async weather(order) { Object.assign(weather, order); },
+  async seen() {
+    return { ...seen, pending: [...store.keys()].filter((key) => key.startsWith('DeviceCode:')).length };
+  },
+};
+
+const desk = await listen(async (request, response) => {
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  try {
+    const order = JSON.parse(Buffer.concat(chunks).toString() || '{}');
+    const told = await control[request.url.slice(1)](order);
+    response.end(JSON.stringify(told ?? {}));
+  } catch (error) {
+    response.writeHead(400).end(String(error));
+  }
+});
+
+process.stdin.resume();
+process.stdin.on('end', () => process.exit(0));
+console.log(JSON.stringify({ issuer, control: `127.0.0.1:${desk.address().port}` }));

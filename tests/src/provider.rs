@@ -1,0 +1,210 @@
+//! A real OpenID Connect provider (npm's `oidc-provider`), and a hand on its browser page.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+/// Node needs a second or two on a quiet machine; a test machine is seldom quiet.
+const START_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// A loopback request that takes longer has met a bug.
+const CONTROL_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// A provider on a free loopback port. Dropping it ends the program.
+pub struct Provider {
+    child: Child,
+    issuer: String,
+    control: String,
+}
+
+/// How the provider behaves from now on.
+#[derive(Clone, Copy, Debug)]
+pub enum Sky {
+    /// As it should.
+    Clear,
+    /// Every connection is cut.
+    Down,
+    /// Every request is answered with 503.
+    Troubled,
+    /// Requests are taken and never answered.
+    Hanging,
+}
+
+/// Someone who signs in, as the provider knows her.
+pub struct Person {
+    /// Her lasting id.
+    pub sub: &'static str,
+    /// Her name (`preferred_username`).
+    pub name: &'static str,
+    /// Her groups.
+    pub groups: &'static [&'static str],
+}
+
+/// The one whom most tests are about.
+pub const ALICE: Person = Person { sub: "7f3a", name: "alice", groups: &["sre"] };
+
+/// The other one.
+pub const BEA: Person = Person { sub: "9c41", name: "bea", groups: &["reviewers"] };
+
+/// What the provider has seen so far.
+pub struct Seen {
+    /// When it was polled: milliseconds since 1970.
+    pub polls: Vec<u64>,
+    /// How often its keys were fetched.
+    pub key_sets: u64,
+    /// Device codes, ID tokens and access tokens that it gave out.
+    pub secrets: Vec<String>,
+    /// Device codes that were given out and not used up.
+    pub pending: u64,
+}
+
+impl Provider {
+    /// Starts it; fetches what `tests/oidc/package-lock.json` names if that is not here yet.
+    pub fn start() -> Provider {
+        let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc");
+        install(&home);
+        let mut child = Command::new("node")
+            .arg("provider.mjs")
+            .current_dir(&home)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null()) // its warnings about plain http and node's age
+            .spawn()
+            .expect("node is installed");
+        let out = child.stdout.take().expect("stdout is a pipe");
+        let told = first_line(out).unwrap_or_else(|| panic!("the provider did not start within {START_TIME_MAX:?}"));
+        let told: Value = serde_json::from_str(&told).expect("the provider prints JSON");
+        let text = |field: &str| told[field].as_str().expect("the provider prints both addresses").to_owned();
+        Provider { issuer: text("issuer"), control: text("control"), child }
+    }
+
+    /// Its issuer address. Its client is called `bastion` and has no secret.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    /// `person` confirms `user_code`.
+    pub fn approve(&self, user_code: &str, person: &Person) {
+        let claims = json!({
+            "sub": person.sub, "preferred_username": person.name, "groups": person.groups,
+            "email": format!("{}@example.org", person.name), "email_verified": true,
+        });
+        self.approve_as(user_code, claims);
+    }
+
+    /// Somebody with these claims confirms `user_code`.
+    pub fn approve_as(&self, user_code: &str, claims: Value) {
+        self.order("approve", json!({ "user_code": user_code, "person": claims }));
+    }
+
+    /// She says no.
+    pub fn deny(&self, user_code: &str) {
+        self.order("deny", json!({ "user_code": user_code }));
+    }
+
+    /// Nobody came in time.
+    pub fn expire(&self, user_code: &str) {
+        self.order("expire", json!({ "user_code": user_code }));
+    }
+
+    /// From now on ID tokens are signed with a new key, and the old one is gone from the key set.
+    pub fn rotate_keys(&self, algorithm: &str) {
+        self.order("rotate", json!({ "alg": algorithm }));
+    }
+
+    /// The next polls are answered with `slow_down`.
+    pub fn slow_down(&self, times: u32) {
+        self.order("weather", json!({ "slowDown": times }));
+    }
+
+    /// What the provider says between two polls should lie: seconds.
+    pub fn interval(&self, seconds: u64) {
+        self.order("weather", json!({ "interval": seconds }));
+    }
+
+    /// How long new codes are good: seconds.
+    pub fn lifetime(&self, seconds: u64) {
+        self.order("weather", json!({ "lifetime": seconds }));
+    }
+
+    /// Whether it answers at all.
+    pub fn sky(&self, sky: Sky) {
+        self.order("weather", json!({ "sky": format!("{sky:?}").to_lowercase() }));
+    }
+
+    /// What it has seen.
+    pub fn seen(&self) -> Seen {
+        let seen = self.order("seen", json!({}));
+        let list = |field: &str| seen[field].as_array().cloned().unwrap_or_default();
+        Seen {
+            polls: list("polls").iter().filter_map(Value::as_u64).collect(),
+            key_sets: seen["keySets"].as_u64().unwrap_or_default(),
+            secrets: list("secrets").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            pending: seen["pending"].as_u64().unwrap_or_default(),
+        }
+    }
+
+    fn order(&self, what: &str, order: Value) -> Value {
+        let body = order.to_string();
+        let mut line = TcpStream::connect(&self.control).expect("the control port is open");
+        line.set_read_timeout(Some(CONTROL_TIME_MAX)).expect("a time-out can be set");
+        write!(
+            line,
+            "POST /{what} HTTP/1.1\r\nHost: control\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .expect("the control port reads");
+        let mut answer = String::new();
+        line.read_to_string(&mut answer).expect("the control port answers");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("the control port speaks HTTP");
+        assert!(head.starts_with("HTTP/1.1 200"), "{what} {order}: {body}");
+        // Node sends a short body in one chunk: its length, the text, an empty chunk.
+        let json = body.lines().find(|line| line.starts_with('{')).unwrap_or("{}");
+        serde_json::from_str(json).expect("the control port answers with JSON")
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        // Already gone is as good as killed.
+        self.child.kill().unwrap_or_default();
+        self.child.wait().map(drop).unwrap_or_default();
+    }
+}
+
+fn first_line(out: impl Read + Send + 'static) -> Option<String> {
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = BufReader::new(out).read_line(&mut line);
+        // Nobody listens any more once the time is up.
+        tell.send(read.ok().filter(|n| *n > 0).map(|_| line)).unwrap_or_default();
+    });
+    told.recv_timeout(START_TIME_MAX).ok().flatten()
+}
+
+/// `npm ci`, once: tests run side by side, so the first to hold the lock does it.
+fn install(home: &Path) {
+    let lock = File::create(home.join(".install.lock")).expect("tests/oidc can be written");
+    lock.lock().expect("a file can be locked");
+    let wanted = std::fs::read(home.join("package-lock.json")).expect("tests/oidc/package-lock.json is there");
+    let mark: PathBuf = home.join("node_modules/.installed");
+    if std::fs::read(&mark).is_ok_and(|have| have == wanted) {
+        return;
+    }
+    let done = Command::new("npm")
+        .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
+        .current_dir(home)
+        .output()
+        .expect("npm is installed");
+    assert!(done.status.success(), "npm ci fails: {}", String::from_utf8_lossy(&done.stderr));
+    std::fs::write(&mark, wanted).expect("node_modules can be written");
+}
