@@ -10,7 +10,6 @@ mod device;
 mod http;
 mod notice;
 mod oidc;
-mod settings;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -22,10 +21,11 @@ pub use bindings::{BindFault, Binding, Bindings, StoreFault};
 pub use clock::Clock;
 pub use device::{Invitation, Outcome};
 pub use oidc::{Identity, ProviderFault};
-pub use settings::{Algorithm, Prompt, Settings};
 
 use device::{Flow, Progress};
 use oidc::Provider;
+
+use crate::settings::{Login as Settings, Prompt};
 
 /// Device codes that may be pending at once, in all connections: each costs the provider memory too.
 const FLOWS_MAX: usize = 200;
@@ -279,7 +279,7 @@ impl SignIn {
             State::KeyProven(key) => Some(key),
             _ => None,
         };
-        let flow = Flow::begin(self.login.provider.clone(), self.login.settings.scopes.clone(), place);
+        let flow = Flow::begin(self.login.provider.clone(), place);
         let round = Round { prompts: None, told: false, answers_seen: 0 };
         self.state = State::Asking { key, flow, round };
         true
@@ -343,9 +343,9 @@ impl SignIn {
         let key = key.clone();
         let now = self.login.clock.now();
         let proof = Proof::Fresh(key.clone(), identity);
-        let seconds = self.login.settings.binding_seconds();
-        if let Some(key) = key.filter(|_| seconds > 0) {
-            let binding = Binding::new(key.fingerprint, &proof.principal(self.source, now), seconds);
+        let length = self.login.settings.binding;
+        if let Some(key) = key.filter(|_| !length.is_zero()) {
+            let binding = Binding::new(key.fingerprint, &proof.principal(self.source, now), length);
             match self.login.bindings.bind(binding, now).await {
                 Ok(()) => {}
                 Err(BindFault::Anothers(key)) => {

@@ -1,5 +1,6 @@
 //! The gateway's program: arguments in, exit code out.
 
+mod demo_issuer;
 mod login;
 mod settings;
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 pub use env_allow::EnvAllow;
 pub use limits::Limits;
-pub use login::{Flow, Login, Prompt};
+pub use login::{Algorithm, Flow, Login, Prompt};
 pub use ssh::{Ssh, is_gcm};
 pub use targets::{DEFAULT_KEY, TargetSettings, Targets};
 pub use toml_file::{Place, Problem, SettingsFault, nearest};

@@ -80,7 +80,8 @@ impl Provider {
             .spawn()
             .expect("node is installed");
         let out = child.stdout.take().expect("stdout is a pipe");
-        let told = first_line(out).unwrap_or_else(|| panic!("the provider did not start within {START_TIME_MAX:?}"));
+        let told =
+            first_line(out).unwrap_or_else(|| panic!("the provider did not start within {START_TIME_MAX:?}"));
         let told: Value = serde_json::from_str(&told).expect("the provider prints JSON");
         let text = |field: &str| told[field].as_str().expect("the provider prints both addresses").to_owned();
         Provider { issuer: text("issuer"), control: text("control"), child }
@@ -195,7 +196,8 @@ fn first_line(out: impl Read + Send + 'static) -> Option<String> {
 fn install(home: &Path) {
     let lock = File::create(home.join(".install.lock")).expect("tests/oidc can be written");
     lock.lock().expect("a file can be locked");
-    let wanted = std::fs::read(home.join("package-lock.json")).expect("tests/oidc/package-lock.json is there");
+    let wanted =
+        std::fs::read(home.join("package-lock.json")).expect("tests/oidc/package-lock.json is there");
     let mark: PathBuf = home.join("node_modules/.installed");
     if std::fs::read(&mark).is_ok_and(|have| have == wanted) {
         return;

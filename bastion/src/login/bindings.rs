@@ -7,6 +7,7 @@ use std::{
     net::IpAddr,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use gate::{Name, Principal};
@@ -79,8 +80,9 @@ pub enum StoreFault {
 }
 
 impl Binding {
-    /// What a sign-in just now leaves behind for `fingerprint`, good for `seconds`.
-    pub fn new(fingerprint: String, principal: &Principal, seconds: i64) -> Binding {
+    /// What a sign-in just now leaves behind for `fingerprint`, good for `length`.
+    pub fn new(fingerprint: String, principal: &Principal, length: Duration) -> Binding {
+        let seconds = i64::try_from(length.as_secs()).unwrap_or(i64::MAX);
         Binding {
             version: VERSION,
             fingerprint,
@@ -213,7 +215,7 @@ mod tests {
             key: Some("SHA256:a".into()),
             signed_in_at: now,
         };
-        Binding::new("SHA256:a".into(), &principal, HOUR)
+        Binding::new("SHA256:a".into(), &principal, Duration::from_secs(3600))
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::{
 };
 
 use openidconnect::{
-    DeviceCodeErrorResponseType, EmptyExtraDeviceAuthorizationFields, RequestTokenError, Scope,
+    DeviceCodeErrorResponseType, EmptyExtraDeviceAuthorizationFields, RequestTokenError,
     core::CoreDeviceAuthorizationResponse, url::Url,
 };
 use tokio::{
@@ -90,10 +90,10 @@ pub struct Flow {
 
 impl Flow {
     /// Asks `provider` for a code and polls until it decides. `place` is given back when that is over.
-    pub fn begin(provider: Arc<Provider>, scopes: Vec<String>, place: OwnedSemaphorePermit) -> Flow {
+    pub fn begin(provider: Arc<Provider>, place: OwnedSemaphorePermit) -> Flow {
         let (tell, progress) = watch::channel(Progress::Starting);
         let task = tokio::spawn(async move {
-            let outcome = run(&provider, &scopes, &tell).await;
+            let outcome = run(&provider, &tell).await;
             if let Outcome::Failed(fault) = &outcome {
                 tracing::warn!(%fault, "a sign-in fails at the provider");
             }
@@ -122,20 +122,16 @@ impl Drop for Flow {
     }
 }
 
-async fn run(provider: &Provider, scopes: &[String], tell: &watch::Sender<Progress>) -> Outcome {
-    match ask_and_poll(provider, scopes, tell).await {
+async fn run(provider: &Provider, tell: &watch::Sender<Progress>) -> Outcome {
+    match ask_and_poll(provider, tell).await {
         Ok(identity) => Outcome::SignedIn(identity),
         Err(outcome) => outcome,
     }
 }
 
-async fn ask_and_poll(
-    provider: &Provider,
-    scopes: &[String],
-    tell: &watch::Sender<Progress>,
-) -> Result<Identity, Outcome> {
+async fn ask_and_poll(provider: &Provider, tell: &watch::Sender<Progress>) -> Result<Identity, Outcome> {
     let known = provider.known().await.map_err(Outcome::Failed)?;
-    let details = ask(provider, &known, scopes).await?;
+    let details = ask(provider, &known).await?;
     let invitation = invitation(&details).map_err(Outcome::Failed)?;
     if details.interval() > INTERVAL_MAX {
         let unfit = format!("it wants {} s between two polls", details.interval().as_secs());
@@ -165,14 +161,8 @@ async fn ask_and_poll(
     }
 }
 
-async fn ask(
-    provider: &Provider,
-    known: &Known,
-    scopes: &[String],
-) -> Result<CoreDeviceAuthorizationResponse, Outcome> {
-    // openidconnect adds `openid` by itself.
-    let scopes = scopes.iter().filter(|s| *s != "openid").cloned().map(Scope::new);
-    let asked = known.client.exchange_device_code().add_scopes(scopes);
+async fn ask(provider: &Provider, known: &Known) -> Result<CoreDeviceAuthorizationResponse, Outcome> {
+    let asked = known.client.exchange_device_code().add_scopes(known.scopes.iter().cloned());
     asked
         .request_async::<_, EmptyExtraDeviceAuthorizationFields>(&provider.http)
         .await

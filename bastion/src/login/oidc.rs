@@ -6,7 +6,7 @@ use gate::Name;
 use openidconnect::{
     AdditionalClaims, AdditionalProviderMetadata, AuthType, Client, ClientId, ClientSecret,
     DeviceAuthorizationUrl, EmptyExtraTokenFields, EndpointNotSet, EndpointSet, IdTokenFields,
-    IdTokenVerifier, IssuerUrl, JsonWebKeySet, Nonce, ProviderMetadata, StandardErrorResponse,
+    IdTokenVerifier, IssuerUrl, JsonWebKeySet, Nonce, ProviderMetadata, Scope, StandardErrorResponse,
     StandardTokenResponse, TokenResponse,
     core::{
         CoreAuthDisplay, CoreAuthPrompt, CoreClaimName, CoreClaimType, CoreClientAuthMethod,
@@ -21,10 +21,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
+use crate::settings::Algorithm;
+
 use super::{
+    Settings,
     clock::Clock,
     http::{Http, HttpFault, is_safe},
-    settings::Settings,
 };
 
 /// What discovery told is asked for again after this long, so that withdrawn keys do not live on.
@@ -135,6 +137,8 @@ pub(super) type DeviceClient = Client<
 pub(super) struct Known {
     /// Asks the device and token endpoints.
     pub client: DeviceClient,
+    /// What is asked for besides `openid`.
+    pub scopes: Vec<Scope>,
     keys: JsonWebKeySet<CoreJsonWebKey>,
     fetched_at: i64,
 }
@@ -242,9 +246,22 @@ impl Provider {
         }
         Ok(Known {
             client: client.set_device_authorization_url(device).set_token_uri(token),
+            scopes: self.scopes(&found),
             keys: found.jwks().clone(),
             fetched_at: self.clock.now(),
         })
+    }
+
+    /// What the settings ask for. Providers refuse a scope that they do not know, so what is asked for by default alone
+    /// is asked for only where it is listed; openidconnect adds `openid` by itself.
+    fn scopes(&self, found: &Metadata) -> Vec<Scope> {
+        let wanted = self.settings.scopes.iter().filter(|s| *s != "openid").cloned().map(Scope::new);
+        match found.scopes_supported() {
+            Some(listed) if self.settings.scopes == Settings::scopes() => {
+                wanted.filter(|s| listed.contains(s)).collect()
+            }
+            _ => wanted.collect(),
+        }
     }
 
     /// What the token endpoint's answer proves: who she is, or why it is not believed.
@@ -270,7 +287,7 @@ impl Provider {
             self.issuer.clone(),
             known.keys.clone(),
         )
-        .set_allowed_algs(self.settings.algorithms.iter().map(|a| a.as_jws()))
+        .set_allowed_algs(self.settings.algorithms.iter().map(as_jws))
         .set_time_fn(move || time.system_time().into())
         .set_issue_time_verifier_fn(move |at| match at.timestamp() > now + CLOCK_SKEW_SECONDS {
             true => Err("issued in the future".to_owned()),
@@ -399,6 +416,14 @@ fn discovery_fault(error: DiscoveryError<HttpFault>) -> ProviderFault {
             ProviderFault::Unfit(format!("discovery cannot be read at {:?}", error.path().to_string()))
         }
         _ => ProviderFault::Unfit("discovery fails".into()),
+    }
+}
+
+fn as_jws(algorithm: &Algorithm) -> CoreJwsSigningAlgorithm {
+    match algorithm {
+        Algorithm::RS256 => CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
+        Algorithm::ES256 => CoreJwsSigningAlgorithm::EcdsaP256Sha256,
+        Algorithm::EdDSA => CoreJwsSigningAlgorithm::EdDsa,
     }
 }
 

@@ -30,7 +30,7 @@ impl Bench {
 
     /// A provider that refuses connections.
     fn without_provider() -> Bench {
-        Bench::with(Settings::new("http://127.0.0.1:1", "bastion"))
+        Bench::with(Settings::new("http://127.0.0.1:1".into(), "bastion".into()))
     }
 
     fn caller(&self) -> SignIn {
@@ -49,7 +49,7 @@ impl Bench {
             key: Some(fingerprint(key)),
             signed_in_at: now,
         };
-        let binding = Binding::new(fingerprint(key), &principal, self.login.settings.binding_seconds());
+        let binding = Binding::new(fingerprint(key), &principal, self.login.settings.binding);
         self.login.bindings.bind(binding, now).await.unwrap();
     }
 }

@@ -31,6 +31,9 @@ pub struct Login {
     /// The claim that lists her groups.
     #[serde(default = "Login::groups_claim")]
     pub groups_claim: String,
+    /// The signature algorithms an ID token may have; never taken from the token.
+    #[serde(default = "Login::algorithms")]
+    pub algorithms: Vec<Algorithm>,
     /// How long a key signs in without a browser after its owner did; 0 is never.
     #[serde(default = "Login::binding", deserialize_with = "duration")]
     pub binding: Duration,
@@ -65,6 +68,17 @@ pub enum Flow {
     Device,
 }
 
+/// A signature algorithm for ID tokens that is known to be good. No `none`, and nothing with a shared secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Algorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256: what every provider can.
+    RS256,
+    /// ECDSA on P-256 with SHA-256.
+    ES256,
+    /// Ed25519.
+    EdDSA,
+}
+
 impl Login {
     /// The usual ways with this provider.
     pub fn new(issuer: String, client_id: String) -> Self {
@@ -76,6 +90,7 @@ impl Login {
             name_claim: Login::name_claim(),
             email_claim: Login::email_claim(),
             groups_claim: Login::groups_claim(),
+            algorithms: Login::algorithms(),
             binding: Login::binding(),
             prompt: Prompt::default(),
             flow: Flow::default(),
@@ -83,7 +98,9 @@ impl Login {
         }
     }
 
-    fn scopes() -> Vec<String> {
+    /// What is asked for unless the settings say otherwise. `groups` is no standard scope: it is left out where the
+    /// provider does not list it.
+    pub fn scopes() -> Vec<String> {
         ["openid", "profile", "email", "groups"].map(str::to_owned).to_vec()
     }
 
@@ -97,6 +114,10 @@ impl Login {
 
     fn groups_claim() -> String {
         "groups".into()
+    }
+
+    fn algorithms() -> Vec<Algorithm> {
+        vec![Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA]
     }
 
     /// A working day.
