@@ -40,7 +40,7 @@ use std::borrow::Cow;
 use asciicast::{Entry, EventType};
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-pub use head::{CastHeader, FORMAT, HeaderFault};
+pub use head::{COMMAND_BYTES_MAX, CastHeader, ENV_MAX, FORMAT, HeaderFault, TEXT_BYTES_MAX};
 pub use line::{LineFault, LineProblem};
 pub(crate) use read::segment;
 pub use read::{CastFault, CastReader, Ending};

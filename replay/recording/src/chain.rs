@@ -25,27 +25,6 @@ mod tests {
     use super::*;
     use crate::Elapsed;
 
-    /// The worked example of FORMAT.md; its digests were computed by another program.
-    #[test]
-    fn a_chain_is_what_format_md_says() {
-        let id = "01JD7W8Z6K3Q9V5B2N4M8R1T0X".parse().unwrap();
-        let header = b"{\"version\":2}\n";
-        let plain = b"[0.0,\"o\",\"$ \"]\n";
-        let span = (Elapsed::ZERO, Elapsed::from_micros(1_000_001));
-        let segment = Segment::close(1, span, *b"0123456789abcdef", plain, plain);
-
-        let first = link_0(&id, header);
-        assert_eq!(first.to_string(), "1904247120c2a288a28a191d04beb7258207eee50eb23c0ae3ae88b174616c19");
-        assert_eq!(
-            segment.digest().to_string(),
-            "df15630282d3c1344986f46395f7bf33a72a09a9d39e6dcaba87a8b372f33670"
-        );
-        assert_eq!(
-            link(&first, &segment).to_string(),
-            "bf650dbed3636b28c18d1a3fdc713acc752d8a7f568b679b5af5897ec28faf3c"
-        );
-    }
-
     #[test]
     fn segments_in_another_order_make_another_chain() {
         let id = "01JD7W8Z6K3Q9V5B2N4M8R1T0X".parse().unwrap();

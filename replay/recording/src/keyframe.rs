@@ -85,17 +85,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_frame_is_what_format_md_says() {
-        let mut carries = Carries::default();
-        *carries.of(Stream::Output) = Carry::holding(b"\xe2\x82");
-        let keyframe = Keyframe { cols: 80, rows: 24, dump: "$ ".into(), carries };
-
-        let bytes = b"\0\x50\0\x18\x02\xe2\x82\0\0$ ";
-        assert_eq!(keyframe.to_bytes(), bytes);
-        assert_eq!(Keyframe::from_bytes(bytes), Ok(keyframe));
-    }
-
-    #[test]
     fn a_key_frame_that_is_none_is_refused_by_name() {
         assert_eq!(Keyframe::from_bytes(b"\0\x50\0\x18\x02"), Err(KeyframeFault::Cut(5)));
         assert_eq!(Keyframe::from_bytes(b"\0\x50\0\x18\0\0\0a\xff"), Err(KeyframeFault::NotText(8)));

@@ -30,8 +30,8 @@ pub use header::{Facts, Header, Layout, Person, SessionId, SessionIdFault};
 pub use size::{COLS_MAX, ROWS_MAX, clamped};
 
 pub use cast::{
-    CastFault, CastHeader, CastReader, Ending, FORMAT, HeaderFault, LATEST, LINE_BYTES_MAX, LineFault,
-    LineProblem, LineWriter, PIECE_BYTES_MAX,
+    COMMAND_BYTES_MAX, CastFault, CastHeader, CastReader, ENV_MAX, Ending, FORMAT, HeaderFault, LATEST,
+    LINE_BYTES_MAX, LineFault, LineProblem, LineWriter, PIECE_BYTES_MAX, TEXT_BYTES_MAX,
 };
 pub use chunks::{ChunkFault, ChunkProblem};
 pub use codec::{DecodeFault, Encoder, decode};

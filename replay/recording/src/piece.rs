@@ -214,14 +214,6 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_is_what_format_md_says() {
-        let bytes = wrapped(Kind::Frame, b"abc");
-
-        assert_eq!(bytes, b"BSTN\x01\x02\0\0\0\0\0\0\0\x03\xc6\xbe\x2b\x1cabc");
-        assert_eq!(unwrap(Kind::Frame, &bytes).unwrap(), (Cow::Borrowed(&b"abc"[..]), &b""[..]));
-    }
-
-    #[test]
     fn pieces_lie_one_behind_the_other() {
         let mut bytes = wrapped(Kind::Frame, b"one");
         wrap(Kind::Frame, Key::None, b"", &mut bytes).unwrap();

@@ -106,7 +106,7 @@ proptest! {
 }
 
 #[test]
-fn lines_are_what_format_md_says() {
+fn every_event_has_its_own_lines() {
     let events = [
         at(0, What::Opened(Bytes::from_static(b"ls \xff"))),
         output(0, "$ "),
@@ -157,21 +157,6 @@ fn lines_are_what_format_md_says() {
 "#;
     assert_eq!(lines(&events), written);
     assert_eq!(decode(Layout::Lines, written.as_bytes()).unwrap(), events);
-}
-
-#[test]
-fn chunks_are_what_format_md_says() {
-    let events = [
-        at(5, What::Input(Bytes::from_static(b"\x03\x00"))),
-        output(300, b"\xff"),
-        at(300, What::Shown { first: 1, data: Bytes::from_static(b"a") }),
-        at(300, What::Exit(Exit::Status(2))),
-    ];
-
-    let written =
-        b"i\x05\x02\x03\x00o\xac\x02\x01\xffS\xac\x02\x09\0\0\0\0\0\0\0\x01ax\xac\x02\x04\0\0\0\x02";
-    assert_eq!(encoded(Layout::Chunks, &events), written);
-    assert_eq!(decode(Layout::Chunks, written).unwrap(), events);
 }
 
 #[test]

@@ -11,6 +11,16 @@ use crate::{Facts, Header, size};
 /// The version of the recording format that this crate writes, and the newest that it reads; see `FORMAT.md`.
 pub const FORMAT: u32 = 1;
 
+/// The longest command, in bytes, that a header shows. All of it is in the recording's first event.
+pub const COMMAND_BYTES_MAX: usize = 16 * 1024;
+
+/// The longest title, name or value of the environment, in bytes, that a header shows.
+pub const TEXT_BYTES_MAX: usize = 1024;
+
+/// How many variables of the environment a header shows. A client may send a megabyte of them; a line that no reader
+/// takes would lose the recording.
+pub const ENV_MAX: usize = 64;
+
 /// What any asciicast tells before its first event: version 2 or 3, of whatever program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CastHeader {
@@ -68,6 +78,8 @@ struct Line<'a> {
 
 impl Header {
     /// The header line, with its newline. Always the same bytes for the same header: the chain begins with them.
+    ///
+    /// What the client chose is clipped to what a header shows, with an ellipsis; the facts are written as they are.
     pub fn to_line(&self) -> Vec<u8> {
         let (cols, rows) = size::clamped(self.cols, self.rows);
         let seconds = i64::try_from(self.facts.started_us / 1_000_000).unwrap_or(i64::MAX);
@@ -78,11 +90,13 @@ impl Header {
             timestamp: chrono::DateTime::from_timestamp(seconds, 0),
             duration: None,
             idle_time_limit: None,
-            command: self.command.clone(),
-            title: Some(self.title.clone()),
+            command: self.command.as_deref().map(|command| clipped(command, COMMAND_BYTES_MAX)),
+            title: Some(clipped(&self.title, TEXT_BYTES_MAX)),
             env: None,
         };
-        let line = Line { standard, env: &self.env, bastion: &self.facts };
+        let shown = |text: &String| clipped(text, TEXT_BYTES_MAX);
+        let env = self.env.iter().take(ENV_MAX).map(|(name, value)| (shown(name), shown(value))).collect();
+        let line = Line { standard, env: &env, bastion: &self.facts };
         let mut bytes = serde_json::to_vec(&line).expect("a header of texts and numbers always becomes JSON");
         bytes.push(b'\n');
         bytes
@@ -183,6 +197,16 @@ fn object(line: &[u8]) -> Result<Value, HeaderFault> {
         Ok(other) => Err(HeaderFault::NotAnObject(format!("found {}", excerpt(&other.to_string())))),
         Err(fault) => Err(HeaderFault::NotAnObject(fault.to_string())),
     }
+}
+
+/// The text, or so much of it as fits before an ellipsis.
+fn clipped(text: &str, bytes_max: usize) -> String {
+    if text.len() <= bytes_max {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(bytes_max - '\u{2026}'.len_utf8());
+    let shown = text.get(..end).unwrap_or_default();
+    format!("{shown}\u{2026}")
 }
 
 /// So much of a found value as a message may show.
