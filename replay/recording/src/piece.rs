@@ -124,20 +124,39 @@ pub enum PieceFault {
 /// # Errors
 /// When it is longer than [`PAYLOAD_BYTES_MAX`]; then nothing is appended.
 pub fn wrap(kind: Kind, key: Key, payload: &[u8], out: &mut Vec<u8>) -> Result<(), PieceTooLong> {
-    let too_long = PieceTooLong(payload.len());
-    let length = u32::try_from(payload.len()).map_err(|_| too_long)?;
-    if payload.len() > PAYLOAD_BYTES_MAX {
-        return Err(too_long);
-    }
-    let begin = out.len();
     out.reserve(WRAPPING_BYTES + payload.len());
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&[VERSION, kind as u8]);
-    out.extend_from_slice(&key.id().to_be_bytes());
-    out.extend_from_slice(&length.to_be_bytes());
-    let check = check(out.get(begin..).unwrap_or_default(), payload);
-    out.extend_from_slice(&check.to_be_bytes());
+    let begun = begin(out);
     out.extend_from_slice(payload);
+    finish(kind, key, begun, out)
+}
+
+/// Leaves room for a wrapping, and answers where: what is appended next is the payload, until [`finish`] wraps it
+/// where it stands. The recorder encodes straight into what it writes.
+pub fn begin(out: &mut Vec<u8>) -> usize {
+    let begun = out.len();
+    out.resize(begun + WRAPPING_BYTES, 0);
+    begun
+}
+
+/// Wraps all that was appended since [`begin`] answered `begun`.
+///
+/// # Errors
+/// When it is longer than [`PAYLOAD_BYTES_MAX`]; then it is taken away again.
+pub fn finish(kind: Kind, key: Key, begun: usize, out: &mut Vec<u8>) -> Result<(), PieceTooLong> {
+    let Some((wrapping, payload)) =
+        out.get_mut(begun..).and_then(<[u8]>::split_first_chunk_mut::<WRAPPING_BYTES>)
+    else {
+        return Ok(()); // nothing was begun
+    };
+    let too_long = PieceTooLong(payload.len());
+    let Some(length) = u32::try_from(payload.len()).ok().filter(|_| too_long.0 <= PAYLOAD_BYTES_MAX) else {
+        out.truncate(begun);
+        return Err(too_long);
+    };
+    let fields = [&MAGIC[..], &[VERSION, kind as u8], &key.id().to_be_bytes(), &length.to_be_bytes()];
+    wrapping.iter_mut().zip(fields.into_iter().flatten()).for_each(|(to, from)| *to = *from);
+    let check = check(wrapping.get(..HEAD_BYTES).unwrap_or_default(), payload).to_be_bytes();
+    wrapping.iter_mut().skip(HEAD_BYTES).zip(check).for_each(|(to, from)| *to = from);
     Ok(())
 }
 
