@@ -2,6 +2,7 @@
 
 mod demo_issuer;
 mod login;
+mod recorder;
 mod settings;
 
 fn main() {}

@@ -1,0 +1,174 @@
+//! Appends events to disk, and says how far it is.
+//!
+//! Nothing leaves the bastion before the recorder has reached its event. The recorder's own thread takes all that
+//! waits, writes every session's share with one append, and moves *written*; a second thread syncs in groups and
+//! moves *synced*. Behind both, on a thread of lower priority, closed segments are packed and finished recordings
+//! are sealed. The recorder calls nobody: a session asks its [`Tape`].
+
+mod behind;
+mod sync;
+mod tape;
+mod writer;
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use archive::{Archive, Limits};
+use recording::{Header, SessionId};
+use tokio::sync::watch;
+
+pub use tape::Tape;
+
+use behind::Note;
+use sync::Syncs;
+use tape::{Begun, Told};
+use writer::{Entry, Writer};
+
+/// How far a session's record is, in numbers of events: 1 is its first event, 0 is nothing yet. The header comes
+/// before event 1, so whoever has reached 1 has reached the header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Positions {
+    /// The kernel has it: survives `kill -9`.
+    pub written: u64,
+    /// The disk has it: survives a power cut.
+    pub synced: u64,
+}
+
+/// What every event is made to reach, without being asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Synced in groups, at most [`RecorderSettings::sync_within`] late.
+    #[default]
+    Written,
+    /// Synced at once, each of them.
+    Synced,
+}
+
+/// How to record.
+#[derive(Clone, Copy, Debug)]
+pub struct RecorderSettings {
+    /// What every event is made to reach.
+    pub durability: Durability,
+    /// The longest that a written event waits for its sync.
+    pub sync_within: Duration,
+    /// A disk that has not answered for so long counts as failed: sessions are told, and wait.
+    pub silent_at_most: Duration,
+    /// How soon a failed write is tried again.
+    pub retry_after: Duration,
+    /// When segments and tails end.
+    pub limits: Limits,
+}
+
+impl Default for RecorderSettings {
+    fn default() -> Self {
+        RecorderSettings {
+            durability: Durability::Written,
+            sync_within: Duration::from_millis(200),
+            silent_at_most: Duration::from_secs(5),
+            retry_after: Duration::from_millis(250),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Why recording could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum RecorderFault {
+    /// The system gave no thread.
+    #[error("cannot start the recorder's thread: {0}")]
+    Thread(#[source] std::io::Error),
+    /// What an earlier run left could not be taken up.
+    #[error(transparent)]
+    Archive(#[from] archive::ArchiveFault),
+}
+
+/// Writes all sessions' events. Cheap to clone.
+#[derive(Clone)]
+pub struct Recorder {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    archive: Archive,
+    settings: RecorderSettings,
+    slots: AtomicU64,
+    inbox: mpsc::Sender<Entry>,
+    syncs: Arc<Syncs>,
+    behind: mpsc::Sender<Note>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Recorder {
+    /// Takes up what an earlier run left open, and starts the threads.
+    ///
+    /// # Errors
+    /// When the journal cannot be read, or the system gives no threads. A tail that cannot be read is logged by
+    /// name, left where it is, and is no error.
+    pub fn start(archive: Archive, settings: RecorderSettings) -> Result<Recorder, RecorderFault> {
+        archive.recover()?;
+        let (inbox, entries) = mpsc::channel();
+        let (behind, notes) = mpsc::channel();
+        let syncs = Arc::new(Syncs::new(settings.sync_within));
+        let writer = Writer::new(settings, &archive, syncs.clone(), behind.clone());
+        let (syncing, done) = (syncs.clone(), inbox.clone());
+        let binding = archive.clone();
+        let threads = vec![
+            spawn("recorder", move || writer.run(&entries))?,
+            spawn("syncer", move || syncing.run(&done))?,
+            spawn("behind", move || behind::run(&binding, &notes))?,
+        ];
+        let (slots, threads) = (AtomicU64::new(0), Mutex::new(threads));
+        Ok(Recorder { inner: Arc::new(Inner { archive, settings, slots, inbox, syncs, behind, threads }) })
+    }
+
+    /// Begins a recording. Its header is written before its first event.
+    pub fn begin(&self, header: Header) -> Tape {
+        let inner = &self.inner;
+        let (id, slot) = (header.facts.id, inner.slots.fetch_add(1, Relaxed));
+        let (teller, told) = watch::channel(Told::default());
+        let live = inner.archive.begin(&header);
+        let entry = Entry::Begin { slot, header: Box::new(header), told: teller, live };
+        drop(inner.inbox.send(entry)); // a recorder that has stopped is told by the tape
+        Tape::new(Begun {
+            id,
+            slot,
+            recorder: inner.inbox.clone(),
+            told,
+            sync_all: inner.settings.durability == Durability::Synced,
+            silent_at_most: inner.settings.silent_at_most,
+        })
+    }
+
+    /// Writes and syncs what still waits, ends what is still open as interrupted, and ends the threads. What is not
+    /// sealed by then, the next start takes up.
+    pub fn shutdown(self) {
+        let inner = &self.inner;
+        let mut threads = std::mem::take(&mut *inner.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let join = |thread: Option<JoinHandle<()>>| {
+            if thread.is_some_and(|thread| thread.join().is_err()) {
+                tracing::error!("a thread of the recorder has panicked");
+            }
+        };
+        let (behind, syncer, writer) = (threads.pop(), threads.pop(), threads.pop());
+        drop(inner.inbox.send(Entry::Shutdown)); // one that has stopped has nothing more to write
+        join(writer);
+        inner.syncs.end();
+        join(syncer);
+        drop(inner.behind.send(Note::Over)); // the same
+        join(behind);
+    }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, RecorderFault> {
+    thread::Builder::new().name(name.to_owned()).spawn(body).map_err(RecorderFault::Thread)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,245 @@
+use std::{sync::Arc, time::Duration};
+
+use archive::{Archive, TailReader, twin::Twin};
+use bytes::Bytes;
+use recording::{Elapsed, Event, Facts, Header, Layout, Person, What, decode};
+
+use super::*;
+
+struct Bench {
+    folder: tempfile::TempDir,
+    disk: Twin,
+    recorder: Recorder,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Bench::with(RecorderSettings::default())
+    }
+
+    fn with(settings: RecorderSettings) -> Self {
+        let (folder, disk) = (tempfile::tempdir().unwrap(), Twin::new());
+        let archive = Archive::open_on(folder.path(), Arc::new(disk.clone())).unwrap();
+        let recorder = Recorder::start(archive, settings).unwrap();
+        Bench { folder, disk, recorder }
+    }
+
+    fn begin(&self) -> Tape {
+        self.recorder.begin(header(Layout::Lines))
+    }
+
+    /// What a kill would leave of a recording.
+    fn in_tails(&self, id: SessionId) -> Vec<Event> {
+        let tails = archive::list(&self.folder.path().join("tails")).unwrap();
+        let (mut events, mut next) = (Vec::new(), 1);
+        for (_, path) in tails.get(&id).into_iter().flatten() {
+            let mut tail = TailReader::open(path).unwrap();
+            while let Some((_, frame)) = tail.next_frame().unwrap() {
+                if frame.head.next() > next {
+                    next = frame.head.next();
+                    events.extend(decode(Layout::Lines, &frame.events).unwrap());
+                }
+            }
+        }
+        events
+    }
+}
+
+/// A recorder that is impatient, for tests in which the disk fails.
+fn impatient() -> RecorderSettings {
+    RecorderSettings {
+        retry_after: Duration::from_millis(1),
+        silent_at_most: Duration::from_millis(20),
+        ..RecorderSettings::default()
+    }
+}
+
+fn header(layout: Layout) -> Header {
+    let facts = Facts {
+        format: 1,
+        id: archive::new_id(),
+        salt: "00112233445566778899aabbccddeeff".into(),
+        started_us: 1_700_000_000_000_000,
+        layout,
+        person: Person { name: "alice".into(), ..Person::default() },
+        source: "127.0.0.1:50000".into(),
+        key: None,
+        connection: "c1".into(),
+        target: "web1".into(),
+        address: "127.0.0.1:22".into(),
+        login: "root".into(),
+        channel: "shell".into(),
+        rule: "all".into(),
+    };
+    Header { cols: 80, rows: 24, command: None, title: "alice@web1".into(), env: [].into(), facts }
+}
+
+fn output(n: u64) -> Event {
+    Event { at: Elapsed::from_micros(n * 1000), what: What::Output(Bytes::from(format!("line {n}\r\n"))) }
+}
+
+async fn written(tape: &mut Tape, number: u64) -> u32 {
+    reach(tape, |positions| positions.written >= number).await
+}
+
+async fn synced(tape: &mut Tape, number: u64) -> u32 {
+    reach(tape, |positions| positions.synced >= number).await
+}
+
+/// Waits until it is there, and answers how many faults came before.
+async fn reach(tape: &mut Tape, there: impl Fn(Positions) -> bool) -> u32 {
+    let mut faults = 0;
+    while !there(tape.positions()) {
+        let reached = tokio::time::timeout(Duration::from_secs(20), tape.reached()).await;
+        faults += u32::from(reached.expect("the recorder goes on").is_err());
+    }
+    faults
+}
+
+#[tokio::test]
+async fn what_is_written_is_in_the_tail() {
+    let bench = Bench::new();
+    let mut tape = bench.begin();
+
+    let events: Vec<Event> = (1..=500).map(output).collect();
+    for event in &events {
+        tape.append(event.clone());
+    }
+    written(&mut tape, 500).await;
+
+    assert_eq!(bench.in_tails(tape.id()), events);
+}
+
+#[tokio::test]
+async fn every_written_event_is_synced_soon_without_being_asked() {
+    let bench = Bench::new();
+    let mut tape = bench.begin();
+
+    let last = tape.append(output(1));
+    synced(&mut tape, last).await;
+
+    bench.disk.cut_power().unwrap();
+    assert_eq!(bench.in_tails(tape.id()), [output(1)]);
+}
+
+#[tokio::test]
+async fn what_is_synced_survives_a_power_cut_at_any_moment() {
+    let settings = RecorderSettings { durability: Durability::Synced, ..RecorderSettings::default() };
+    let bench = Bench::with(settings);
+    let mut tape = bench.begin();
+
+    for n in 1..=50 {
+        tape.append(output(n));
+        synced(&mut tape, n).await;
+    }
+
+    bench.disk.cut_power().unwrap();
+    assert_eq!(bench.in_tails(tape.id()), (1..=50).map(output).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn reached_is_pending_while_there_is_nothing_new() {
+    let bench = Bench::new();
+    let mut tape = bench.begin();
+    tape.append_synced(output(1));
+    synced(&mut tape, 1).await;
+
+    let nothing = tokio::time::timeout(Duration::from_millis(20), tape.reached()).await;
+    assert!(nothing.is_err() || nothing.unwrap().is_ok_and(|positions| positions == tape.positions()));
+    assert!(tokio::time::timeout(Duration::from_millis(20), tape.reached()).await.is_err());
+}
+
+/// Whichever append fails, and however much of it was written: the fault is said, and nothing is lost or doubled.
+#[tokio::test]
+async fn every_nth_append_may_fail() {
+    for (nth, torn) in [(1, 0), (1, 7), (2, 0), (2, 9), (2, 40), (3, 1), (4, 30), (5, 1000)] {
+        let bench = Bench::with(impatient());
+        bench.disk.fail_appends(nth, 2, torn);
+        let mut tape = bench.begin();
+        let mut faults = 0;
+        for n in 1..=6 {
+            tape.append(output(n));
+            faults += written(&mut tape, n).await;
+        }
+
+        assert!(faults >= 1, "append {nth} failed and nobody was told");
+        assert_eq!(
+            bench.in_tails(tape.id()),
+            (1..=6).map(output).collect::<Vec<_>>(),
+            "append {nth}, {torn}"
+        );
+    }
+}
+
+/// A file that could not be synced is not believed again: what it held is synced elsewhere.
+#[tokio::test]
+async fn every_nth_sync_may_fail() {
+    for (nth, count) in [(1, 1), (2, 1), (3, 2), (4, 3), (1, 4)] {
+        let bench = Bench::with(impatient());
+        bench.disk.fail_syncs(nth, count);
+        let mut tape = bench.begin();
+        let mut faults = 0;
+        for n in 1..=6 {
+            tape.append_synced(output(n));
+            faults += synced(&mut tape, n).await;
+        }
+
+        assert!(faults >= 1, "sync {nth} failed and nobody was told");
+        bench.disk.cut_power().unwrap();
+        assert_eq!(bench.in_tails(tape.id()), (1..=6).map(output).collect::<Vec<_>>(), "sync {nth}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_once_and_recording_goes_on_when_there_is_room() {
+    let bench = Bench::with(impatient());
+    let mut tape = bench.begin();
+    tape.append(output(1));
+    written(&mut tape, 1).await;
+
+    bench.disk.fail_appends(1, u64::MAX, 3);
+    tape.append(output(2));
+    while tape.reached().await.is_ok() {}
+    assert_eq!(tape.positions().written, 1);
+    let again = tokio::time::timeout(Duration::from_millis(15), tape.reached()).await;
+    assert!(again.is_err(), "said again: {again:?}");
+
+    bench.disk.heal();
+    written(&mut tape, 2).await;
+    assert_eq!(bench.in_tails(tape.id()), [output(1), output(2)]);
+}
+
+#[tokio::test]
+async fn a_hanging_disk_stops_the_positions_and_is_told() {
+    let bench = Bench::with(impatient());
+    let mut tape = bench.begin();
+    bench.disk.hang();
+    tape.append(output(1));
+
+    let fault = tape.reached().await.unwrap_err();
+    assert!(fault.0.contains("has not answered"), "{fault:?}");
+    assert_eq!(tape.positions(), Positions::default());
+
+    bench.disk.heal();
+    written(&mut tape, 1).await;
+}
+
+#[tokio::test]
+async fn a_closed_tape_is_finished_and_a_dropped_one_is_interrupted() {
+    let bench = Bench::new();
+    let (mut closed, dropped) = (bench.begin(), bench.begin());
+    let ids = [closed.id(), dropped.id()];
+    closed.append(output(1));
+    closed.close();
+    drop(dropped);
+    bench.recorder.shutdown();
+
+    let tails = archive::list(&bench.folder.path().join("tails")).unwrap();
+    let ends = ids.map(|id| {
+        let mut tail = TailReader::open(&tails[&id][0].1).unwrap();
+        std::iter::from_fn(|| tail.next_frame().unwrap()).last().map(|(_, frame)| frame.head.ends)
+    });
+    let [finished, interrupted] = ends;
+    assert_eq!(finished, Some(archive::Ends::Recording(archive::End::Finished)));
+    assert_eq!(interrupted, Some(archive::Ends::Recording(archive::End::Interrupted)));
+}
