@@ -154,7 +154,17 @@ mod tests {
 
     #[test]
     fn a_user_name_that_is_none_is_refused() {
-        for user in ["", "%", "alice%", "%web1", "a%b%c%d", "a/../b", "alice%-oProxyCommand=x", "alice\n", "alice%web1\0"] {
+        for user in [
+            "",
+            "%",
+            "alice%",
+            "%web1",
+            "a%b%c%d",
+            "a/../b",
+            "alice%-oProxyCommand=x",
+            "alice\n",
+            "alice%web1\0",
+        ] {
             assert!(Caller::parse(user).is_err(), "{user:?}");
         }
     }
@@ -179,7 +189,16 @@ mod tests {
 
     #[test]
     fn what_is_no_target_is_named_in_print_and_refused() {
-        for command in ["../etc id", "-oProxyCommand=x", "$(id) x", "a@b@c", "@web1", "web1@", "\u{ff57}eb1", "we\x1b]0;b1"] {
+        for command in [
+            "../etc id",
+            "-oProxyCommand=x",
+            "$(id) x",
+            "a@b@c",
+            "@web1",
+            "web1@",
+            "\u{ff57}eb1",
+            "we\x1b]0;b1",
+        ] {
             let Err(DestinationFault::Word(fault)) = said(command) else { panic!("{command:?}") };
             assert!(fault.to_string().bytes().all(|b| (0x20..0x7f).contains(&b)), "{fault}");
         }

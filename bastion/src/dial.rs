@@ -1,0 +1,499 @@
+//! Opens a granted target and checks its host key.
+//!
+//! Each session has an SSH connection of its own to its target. Nobody is asked about a host key while a session
+//! waits: a key that no pin names ends the dial before the gateway's own key is shown.
+
+mod watched;
+
+use std::{
+    borrow::Cow,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use gate::{Grant, Name};
+use keys::{HostKeyVerdict, KnownHosts, PublicKey, Vault, VaultFault, fingerprint};
+use russh::{
+    Channel, Preferred, SshId,
+    client::{self, AuthResult, Msg},
+    keys::{Algorithm, PrivateKeyWithHashAlg, PublicKeyOrCertificate},
+};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+use watched::Watched;
+
+use crate::{
+    pins::{self, PinsFault},
+    settings::{Targets, is_gcm},
+};
+
+/// Bytes that a target may send before we have taken them.
+///
+/// Behind a terminal sits a person: what is under way when he presses Ctrl-C is still shown to him, so it is kept
+/// short. (Measured under a flood to a slow reader: 2.9 s with 2 MiB, 1.2 to 1.7 s with 128 KiB.)
+const TERMINAL_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// Enough for 1 Gbit/s over 16 ms.
+const BULK_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+
+/// What OpenSSH uses.
+const PACKET_BYTES_MAX: u32 = 32 * 1024;
+
+/// A target that is gone without a word is noticed after three of these.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// If the target has left the settings between the grant and the dial, the dial ends here anyway.
+const TIMEOUT_WITHOUT_SETTINGS: Duration = Duration::from_secs(10);
+
+/// What a session is for, as far as the way there is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// A person at a terminal.
+    Terminal,
+    /// Anything else.
+    Bulk,
+}
+
+/// What all dials need.
+#[derive(Clone)]
+pub struct DialContext {
+    /// The gateway's keys.
+    pub vault: Arc<Vault>,
+    /// Host keys and timeouts by settings.
+    pub targets: Arc<Targets>,
+    /// The folder of pins.
+    pub pins: PathBuf,
+    /// Algorithms.
+    pub preferred: Preferred,
+}
+
+/// An open target.
+pub struct Dialled {
+    /// The session channel; nothing was asked on it yet.
+    pub channel: Channel<Msg>,
+    /// Its connection. When this is dropped, what was sent still leaves, and then the connection ends.
+    pub handle: client::Handle<TargetHandler>,
+}
+
+/// Why a target could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{target} at {address}: {problem}")]
+pub struct DialFault {
+    /// The target.
+    pub target: Name,
+    /// Its address and port: for the log.
+    pub address: String,
+    /// What happened.
+    pub problem: DialProblem,
+}
+
+/// What happened on the way to a target. Displayed, it is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum DialProblem {
+    /// Its name has no address.
+    #[error("its name cannot be resolved: {0}")]
+    NoSuchHost(io::Error),
+    /// Nothing listens there.
+    #[error("connection refused")]
+    Refused,
+    /// It did not answer in time.
+    #[error("no answer within {within:?} while {stage}")]
+    TimedOut {
+        /// What was waited for.
+        stage: Stage,
+        /// For how long.
+        within: Duration,
+    },
+    /// No network leads there.
+    #[error("no route: {0}")]
+    NoRoute(io::Error),
+    /// This process has no free file handle.
+    #[error("no free file handle: raise LimitNOFILE")]
+    NoHandles,
+    /// Anything else that the system said about the connection.
+    #[error("connection failed: {0}")]
+    Network(io::Error),
+    /// No pin and no setting names its host key.
+    #[error("unknown host key {shown}")]
+    UnknownHostKey {
+        /// What it showed.
+        shown: String,
+    },
+    /// Its host key is another one than it was.
+    #[error("host key changed: it shows {shown}, known is {}", known.join(" and "))]
+    ChangedHostKey {
+        /// What it showed.
+        shown: String,
+        /// What is known.
+        known: Vec<String>,
+    },
+    /// Its host key was revoked.
+    #[error("revoked host key {shown}")]
+    RevokedHostKey {
+        /// What it showed.
+        shown: String,
+    },
+    /// It showed a certificate, which we did not ask for.
+    #[error("it shows a host certificate, which was not asked for")]
+    HostCertificate,
+    /// Neither strict key exchange nor AES-GCM: messages could be dropped unseen (CVE-2023-48795).
+    #[error("it has neither strict key exchange nor AES-GCM (CVE-2023-48795): update its sshd")]
+    Terrapin,
+    /// It and we have no algorithm of some kind in common.
+    #[error("no algorithm in common: {0}")]
+    NoCommonAlgorithm(String),
+    /// Its pins cannot be read.
+    #[error(transparent)]
+    Pins(#[from] PinsFault),
+    /// The key that opens it cannot be had.
+    #[error(transparent)]
+    Key(#[from] VaultFault),
+    /// It does not let our key in.
+    #[error("login {login} with key {key} ({fingerprint}) refused; it wants {wants}")]
+    LoginRefused {
+        /// The login.
+        login: Name,
+        /// The key's name in the vault.
+        key: Name,
+        /// The key's fingerprint.
+        fingerprint: String,
+        /// What it would go on with.
+        wants: String,
+    },
+    /// It opens no session.
+    #[error("session refused: {0}")]
+    ChannelRefused(String),
+    /// It ended the connection, or broke the protocol.
+    #[error("connection lost while {stage}: {cause}")]
+    Lost {
+        /// What was under way.
+        stage: Stage,
+        /// What the SSH library said.
+        cause: String,
+    },
+}
+
+/// What is under way while a target is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// TCP.
+    Connecting,
+    /// SSH's key exchange.
+    Greeting,
+    /// Our login there.
+    LoggingIn,
+    /// The session channel.
+    Opening,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Stage::Connecting => "connecting",
+            Stage::Greeting => "exchanging keys",
+            Stage::LoggingIn => "logging in",
+            Stage::Opening => "opening a session",
+        })
+    }
+}
+
+impl DialFault {
+    /// One line for the caller: enough to know whom to ask and for what, without addresses or names of keys.
+    pub fn told(&self) -> String {
+        let target = &self.target;
+        let unreachable = |why: &str| format!("{target} cannot be reached: {why}");
+        match &self.problem {
+            DialProblem::NoSuchHost(_) => unreachable("its address cannot be resolved"),
+            DialProblem::Refused => unreachable("connection refused"),
+            DialProblem::TimedOut { within, .. } => unreachable(&format!("no answer within {within:?}")),
+            DialProblem::NoRoute(_) => unreachable("no route to it"),
+            DialProblem::Network(_) => unreachable("the connection failed"),
+            DialProblem::NoHandles | DialProblem::Pins(_) | DialProblem::Key(_) => {
+                unreachable("the bastion cannot open it now; its log says why")
+            }
+            DialProblem::UnknownHostKey { shown } => format!(
+                "{target} shows a host key that nobody has confirmed yet: {shown}. \
+                 An administrator compares it, then runs: bastion target pin {target}"
+            ),
+            DialProblem::ChangedHostKey { shown, known } => format!(
+                "{target} shows another host key than before: {shown} instead of {}. Somebody may stand in between. \
+                 If the change is meant, an administrator runs: bastion target pin {target}",
+                known.join(" or ")
+            ),
+            DialProblem::RevokedHostKey { shown } => {
+                format!("{target} shows a host key that was revoked: {shown}. Somebody may stand in between")
+            }
+            DialProblem::HostCertificate | DialProblem::Terrapin | DialProblem::NoCommonAlgorithm(_) => {
+                unreachable(
+                    "its SSH server is not one that the bastion may trust; the bastion's log says why",
+                )
+            }
+            DialProblem::LoginRefused { login, .. } => format!(
+                "{target} does not let the bastion in as {login}. \
+                 `bastion target setup {target}` prints what its administrator needs"
+            ),
+            DialProblem::ChannelRefused(_) => unreachable("it opens no session"),
+            DialProblem::Lost { .. } => unreachable("it ended the connection"),
+        }
+    }
+}
+
+/// The type that the SSH library asks for; a fault in it is given its stage by [`dial`].
+impl From<russh::Error> for DialProblem {
+    fn from(fault: russh::Error) -> Self {
+        match fault {
+            russh::Error::NoCommonAlgo { kind, theirs, .. } => {
+                let theirs: String = theirs.join(",").chars().filter(|c| !c.is_control()).take(200).collect();
+                DialProblem::NoCommonAlgorithm(format!("{kind:?}, it has {theirs}"))
+            }
+            other => DialProblem::Lost { stage: Stage::Greeting, cause: printable(&other.to_string()) },
+        }
+    }
+}
+
+/// Opens the granted target: connects, checks its host key, logs in, opens a session channel.
+///
+/// # Errors
+/// One [`DialFault`] for each thing that can go wrong. If the future is dropped, its connection is closed.
+pub async fn dial(grant: &Grant, traffic: Traffic, context: &DialContext) -> Result<Dialled, DialFault> {
+    let target = grant.target();
+    let within = context.targets.get(&target.name).map_or(TIMEOUT_WITHOUT_SETTINGS, |t| t.connect_timeout);
+    let stage = StageNow::default();
+    let opened =
+        match timeout_at(Instant::now() + within, open(grant, traffic, context, within, &stage)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(DialProblem::TimedOut { stage: stage.get(), within }),
+        };
+    opened.map_err(|problem| DialFault {
+        target: target.name.clone(),
+        address: format!("{}:{}", target.address, target.port),
+        problem: match problem {
+            DialProblem::Lost { cause, .. } => DialProblem::Lost { stage: stage.get(), cause },
+            problem => problem,
+        },
+    })
+}
+
+/// Connects and asks for nothing but the host key, whatever it is: for `bastion target pin`.
+///
+/// # Errors
+/// As [`dial`], but for the host key and the login.
+pub async fn scan(
+    address: &str,
+    port: u16,
+    within: Duration,
+    preferred: Preferred,
+) -> Result<PublicKey, DialProblem> {
+    let stage = StageNow::default();
+    let shown = Arc::new(Mutex::new(None));
+    let scan = async {
+        let stream = connect(address, port, within).await?;
+        stage.set(Stage::Greeting);
+        let handler = TargetHandler { trust: Trust::Anybody(shown.clone()) };
+        let (stream, _hold) = Watched::new(stream);
+        let connected =
+            client::connect_stream(Arc::new(config(preferred, Traffic::Terminal)), stream, handler).await;
+        let key = shown.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (key, connected) {
+            (Some(key), _) => Ok(key),
+            (None, Err(problem)) => Err(problem),
+            (None, Ok(_)) => Err(DialProblem::HostCertificate),
+        }
+    };
+    timeout_at(Instant::now() + within, scan)
+        .await
+        .unwrap_or_else(|_| Err(DialProblem::TimedOut { stage: stage.get(), within }))
+}
+
+async fn open(
+    grant: &Grant,
+    traffic: Traffic,
+    context: &DialContext,
+    within: Duration,
+    stage: &StageNow,
+) -> Result<Dialled, DialProblem> {
+    let target = grant.target();
+    let trusted = trusted(context, &target.name).await?;
+    let stream = connect(&target.address, target.port, within).await?;
+
+    stage.set(Stage::Greeting);
+    let known = trusted.algorithms(&target.address, target.port);
+    let preferred =
+        Preferred { key: known_first(&context.preferred.key, &known), ..context.preferred.clone() };
+    let trust = Trust::Known { trusted, address: target.address.clone(), port: target.port };
+    let (stream, hold) = Watched::new(stream);
+    let config = Arc::new(config(preferred, traffic));
+    let mut handle = client::connect_stream(config, stream, TargetHandler { trust }).await?;
+
+    stage.set(Stage::LoggingIn);
+    log_in(&mut handle, grant, &context.vault).await?;
+
+    stage.set(Stage::Opening);
+    let channel = handle.channel_open_session().await.map_err(|fault| match fault {
+        russh::Error::ChannelOpenFailure(why) => DialProblem::ChannelRefused(format!("{why:?}")),
+        other => DialProblem::from(other),
+    })?;
+    hold.let_go();
+    Ok(Dialled { channel, handle })
+}
+
+async fn log_in(
+    handle: &mut client::Handle<TargetHandler>,
+    grant: &Grant,
+    vault: &Vault,
+) -> Result<(), DialProblem> {
+    let name = &grant.target().key;
+    let key = vault.load(name.as_str())?;
+    let shown = fingerprint(key.public_key());
+    let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
+    match handle.authenticate_publickey(grant.login().as_str(), key).await? {
+        AuthResult::Success => Ok(()),
+        AuthResult::Failure { remaining_methods, .. } => Err(DialProblem::LoginRefused {
+            login: grant.login().clone(),
+            key: name.clone(),
+            fingerprint: shown,
+            wants: remaining_methods.iter().map(<&str>::from).collect::<Vec<_>>().join(", "),
+        }),
+    }
+}
+
+/// Host keys by settings, and those that were pinned.
+async fn trusted(context: &DialContext, target: &Name) -> Result<KnownHosts, DialProblem> {
+    let mut trusted = context.targets.get(target).map(|t| t.host_keys.clone()).unwrap_or_default();
+    let (folder, name) = (context.pins.clone(), target.clone());
+    let pinned = tokio::task::spawn_blocking(move || pins::read(&folder, &name)).await;
+    let lost = |cause: tokio::task::JoinError| DialProblem::Lost {
+        stage: Stage::Connecting,
+        cause: printable(&cause.to_string()),
+    };
+    trusted.extend(pinned.map_err(lost)??);
+    Ok(trusted)
+}
+
+/// Tries every address of the name. A first one that swallows packets leaves its share of the time to the others.
+async fn connect(host: &str, port: u16, within: Duration) -> Result<TcpStream, DialProblem> {
+    let addresses: Vec<SocketAddr> =
+        tokio::net::lookup_host((host, port)).await.map_err(DialProblem::NoSuchHost)?.collect();
+    let share = within / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    let mut problem = DialProblem::NoSuchHost(io::Error::other("the name has no address"));
+    for address in addresses {
+        problem = match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // A key press is a packet: waiting to fill one costs 40 ms.
+                stream.set_nodelay(true).map_err(DialProblem::Network)?;
+                return Ok(stream);
+            }
+            Ok(Err(fault)) => network(fault),
+            Err(_) => DialProblem::TimedOut { stage: Stage::Connecting, within },
+        };
+    }
+    Err(problem)
+}
+
+fn network(fault: io::Error) -> DialProblem {
+    use rustix::io::Errno;
+    let is = |errno: Errno| fault.raw_os_error() == Some(errno.raw_os_error());
+    match fault.kind() {
+        io::ErrorKind::ConnectionRefused => DialProblem::Refused,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => DialProblem::NoRoute(fault),
+        _ if is(Errno::MFILE) || is(Errno::NFILE) => DialProblem::NoHandles,
+        _ => DialProblem::Network(fault),
+    }
+}
+
+fn config(preferred: Preferred, traffic: Traffic) -> client::Config {
+    client::Config {
+        client_id: SshId::Standard(Cow::Borrowed("SSH-2.0-bastion")),
+        window_size: match traffic {
+            Traffic::Terminal => TERMINAL_WINDOW_BYTES,
+            Traffic::Bulk => BULK_WINDOW_BYTES,
+        },
+        maximum_packet_size: PACKET_BYTES_MAX,
+        preferred,
+        inactivity_timeout: None,
+        keepalive_interval: Some(KEEPALIVE),
+        nodelay: true,
+        ..client::Config::default()
+    }
+}
+
+/// A host with several keys shows the one that is asked for first: ask for the one we know.
+fn known_first(ours: &[Algorithm], known: &[Algorithm]) -> Cow<'static, [Algorithm]> {
+    let is_rsa = |algorithm: &Algorithm| matches!(algorithm, Algorithm::Rsa { .. });
+    let is_known = |ours: &Algorithm| known.iter().any(|key| key == ours || (is_rsa(key) && is_rsa(ours)));
+    let (first, rest): (Vec<_>, Vec<_>) = ours.iter().cloned().partition(is_known);
+    first.into_iter().chain(rest).collect::<Vec<_>>().into()
+}
+
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).take(200).collect()
+}
+
+/// Hears what a target says that belongs to no channel. It lets nothing in: a target opens no channels to us.
+pub struct TargetHandler {
+    trust: Trust,
+}
+
+enum Trust {
+    /// These keys, for this address.
+    Known { trusted: KnownHosts, address: String, port: u16 },
+    /// Nobody: the key is kept here, and the connection ended.
+    Anybody(Arc<Mutex<Option<PublicKey>>>),
+}
+
+impl client::Handler for TargetHandler {
+    type Error = DialProblem;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, DialProblem> {
+        let PublicKeyOrCertificate::PublicKey { key, .. } = shown else {
+            return Err(DialProblem::HostCertificate);
+        };
+        let (trusted, address, port) = match &self.trust {
+            Trust::Known { trusted, address, port } => (trusted, address, *port),
+            Trust::Anybody(place) => {
+                *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
+                return Ok(false);
+            }
+        };
+        let shown = fingerprint(key);
+        match trusted.check(address, port, key) {
+            HostKeyVerdict::Known => Ok(true),
+            HostKeyVerdict::Unknown => Err(DialProblem::UnknownHostKey { shown }),
+            HostKeyVerdict::Revoked => Err(DialProblem::RevokedHostKey { shown }),
+            HostKeyVerdict::Changed(known) => {
+                Err(DialProblem::ChangedHostKey { shown, known: known.iter().map(fingerprint).collect() })
+            }
+        }
+    }
+
+    async fn kex_done(
+        &mut self,
+        _shared_secret: Option<&[u8]>,
+        names: &russh::Names,
+        _session: &mut client::Session,
+    ) -> Result<(), DialProblem> {
+        if names.strict_kex() || is_gcm(&names.cipher) { Ok(()) } else { Err(DialProblem::Terrapin) }
+    }
+}
+
+/// The stage that a timeout or a lost connection is told with.
+#[derive(Default)]
+struct StageNow(Mutex<Option<Stage>>);
+
+impl StageNow {
+    fn set(&self, stage: Stage) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(stage);
+    }
+
+    fn get(&self) -> Stage {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).unwrap_or(Stage::Connecting)
+    }
+}
+
+#[cfg(test)]
+mod tests;
