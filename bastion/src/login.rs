@@ -13,7 +13,7 @@ mod oidc;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use gate::{Name, Principal};
+use gate::{Caller, Name, Principal};
 use russh::keys::{HashAlg, PublicKey};
 use tokio::sync::Semaphore;
 
@@ -163,8 +163,10 @@ struct Round {
 pub struct SignIn {
     login: Arc<Login>,
     source: SocketAddr,
-    /// The name the steps so far were made for: another one begins at step one.
-    user: Option<Name>,
+    /// The user name the steps so far were made for, as given: another one begins at step one.
+    user: String,
+    /// Its first part: who is signing in.
+    name: Option<Name>,
     flows: u32,
     state: State,
 }
@@ -172,7 +174,7 @@ pub struct SignIn {
 impl SignIn {
     /// Nobody yet, calling from `source`.
     pub fn new(login: Arc<Login>, source: SocketAddr) -> SignIn {
-        SignIn { login, source, user: None, flows: 0, state: State::Nothing }
+        SignIn { login, source, user: String::new(), name: None, flows: 0, state: State::Nothing }
     }
 
     /// Who has signed in, once she has.
@@ -199,7 +201,7 @@ impl SignIn {
             tracing::error!(%fault, "the store of bindings cannot be read; the person is asked to sign in");
             None
         });
-        match found.filter(|b| Some(&b.name) == self.user.as_ref() && b.issuer == self.login.settings.issuer)
+        match found.filter(|b| Some(&b.name) == self.name.as_ref() && b.issuer == self.login.settings.issuer)
         {
             None => {
                 // Whatever ran for another key is dropped with it: a sign-in belongs to the key it was begun with.
@@ -240,14 +242,14 @@ impl SignIn {
         self.ask(question)
     }
 
-    /// Takes the first part of `user` (`alice` of `alice%web1`) as who is signing in. False if it is no name.
+    /// Takes `user` (`alice`, `alice%web1`) as who is signing in. False if it can be nobody.
     fn turn_to(&mut self, user: &str) -> bool {
-        let name: Option<Name> = user.split(['%', '/']).next().and_then(|name| name.parse().ok());
-        if name.is_none() || name != self.user {
+        if user != self.user {
+            user.clone_into(&mut self.user);
+            self.name = Caller::parse(user).ok().map(|caller| caller.name);
             self.state = State::Nothing;
         }
-        self.user = name;
-        self.user.is_some()
+        self.name.is_some()
     }
 
     /// Whether these answers belong to what was asked last; begins the sign-in where there is none yet.
@@ -315,9 +317,9 @@ impl SignIn {
 
     async fn decide(&mut self, outcome: Outcome) -> InteractiveAnswer {
         let sentence = match outcome {
-            Outcome::SignedIn(identity) if Some(&identity.name) != self.user.as_ref() => {
+            Outcome::SignedIn(identity) if Some(&identity.name) != self.name.as_ref() => {
                 // Said here and not to the caller: he is told the same whether or not the name he gave is somebody's.
-                tracing::warn!(source = %self.source, user = ?self.user, name = %identity.name, "signed in as another");
+                tracing::warn!(source = %self.source, user = ?self.name, name = %identity.name, "signed in as another");
                 notice::NOT_HER_NAME
             }
             Outcome::SignedIn(identity) => match self.admit(identity).await {

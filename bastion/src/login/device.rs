@@ -224,3 +224,56 @@ fn is_showable(address: &str) -> bool {
         && address.bytes().all(plain)
         && Url::parse(address).is_ok_and(|url| is_safe(&url) && url.username().is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shown(changes: serde_json::Value) -> Result<Invitation, ProviderFault> {
+        let mut answer = json!({
+            "device_code": "d", "user_code": "ABCD-2345", "verification_uri": "https://id.example/device",
+            "verification_uri_complete": "https://id.example/device?user_code=ABCD-2345", "expires_in": 600,
+        });
+        for (field, value) in changes.as_object().unwrap() {
+            answer[field] = value.clone();
+        }
+        match serde_json::from_value(answer) {
+            Ok(details) => invitation(&details),
+            Err(_) => Err(ProviderFault::Unfit("unreadable".into())),
+        }
+    }
+
+    #[test]
+    fn a_plain_invitation_is_shown_and_is_good_for_five_minutes_at_most() {
+        let invitation = shown(json!({})).unwrap();
+        assert_eq!(invitation.user_code, "ABCD-2345");
+        assert_eq!(invitation.valid, Duration::from_secs(300));
+        assert_eq!(shown(json!({ "expires_in": 90 })).unwrap().valid, Duration::from_secs(90));
+        assert!(shown(json!({ "verification_uri": "http://127.0.0.1:80/d" })).is_ok());
+    }
+
+    #[test]
+    fn nothing_of_an_invitation_that_is_more_than_plain_text_is_shown() {
+        let long = format!("https://id.example/{}", "a".repeat(512));
+        let refused = [
+            json!({ "user_code": "" }),
+            json!({ "user_code": "\u{1b}]52;c;aGk=\u{7}" }),
+            json!({ "user_code": "AB\nCD" }),
+            json!({ "user_code": "A".repeat(65) }),
+            json!({ "verification_uri": "http://id.example/" }),
+            json!({ "verification_uri": "file:///etc/passwd" }),
+            json!({ "verification_uri": "https://id.example/\n" }),
+            json!({ "verification_uri": "https://id.example/\u{1b}[2J" }),
+            json!({ "verification_uri": "https://good@evil.example/" }),
+            json!({ "verification_uri": long }),
+            json!({ "verification_uri_complete": "javascript:alert(1)" }),
+            json!({ "verification_uri_complete": "https://id.example/ x" }),
+            json!({ "verification_uri_complete": "https://id.example/é" }),
+        ];
+        for change in refused {
+            assert!(shown(change.clone()).is_err(), "{change} is shown");
+        }
+    }
+}

@@ -146,6 +146,8 @@ pub(super) struct Known {
 #[derive(Default)]
 struct Memory {
     known: Option<Known>,
+    /// When an unknown key id last brought a new discovery.
+    refetched_at: Option<i64>,
     failed: Option<(i64, ProviderFault)>,
 }
 
@@ -188,11 +190,13 @@ impl Provider {
     pub async fn known(&self) -> Result<Known, ProviderFault> {
         let mut memory = self.memory.lock().await;
         let now = self.clock.now();
-        let fresh = |at: i64, seconds: i64| (now - at).unsigned_abs() < seconds.unsigned_abs();
-        if let Some(known) = memory.known.as_ref().filter(|k| fresh(k.fetched_at, KNOWN_SECONDS_MAX)) {
+        if let Some(known) = memory.known.as_ref().filter(|k| is_within(now, k.fetched_at, KNOWN_SECONDS_MAX))
+        {
             return Ok(known.clone());
         }
-        if let Some((at, fault)) = memory.failed.as_ref().filter(|(at, _)| fresh(*at, FAILURE_SECONDS)) {
+        if let Some((at, fault)) =
+            memory.failed.as_ref().filter(|(at, _)| is_within(now, *at, FAILURE_SECONDS))
+        {
             tracing::debug!(failed_at = at, "provider failed a moment ago");
             return Err(fault.clone());
         }
@@ -202,22 +206,21 @@ impl Provider {
     /// The provider's keys once more, because a token names one that is not among them.
     async fn known_anew(&self, old: &Known) -> Result<Known, ProviderFault> {
         let mut memory = self.memory.lock().await;
+        let now = self.clock.now();
         match &memory.known {
-            Some(newer) if newer.fetched_at > old.fetched_at => Ok(newer.clone()),
-            Some(same)
-                if (self.clock.now() - same.fetched_at).unsigned_abs()
-                    < REFETCH_SECONDS_MIN.unsigned_abs() =>
-            {
-                Ok(same.clone())
+            Some(newer) if newer.fetched_at > old.fetched_at => return Ok(newer.clone()),
+            Some(same) if memory.refetched_at.is_some_and(|at| is_within(now, at, REFETCH_SECONDS_MIN)) => {
+                return Ok(same.clone());
             }
-            _ => self.fetch(&mut memory).await,
+            _ => memory.refetched_at = Some(now),
         }
+        self.fetch(&mut memory).await
     }
 
     async fn fetch(&self, memory: &mut Memory) -> Result<Known, ProviderFault> {
         match self.discover().await {
             Ok(known) => {
-                *memory = Memory { known: Some(known.clone()), failed: None };
+                (memory.known, memory.failed) = (Some(known.clone()), None);
                 Ok(known)
             }
             Err(fault) => {
@@ -367,6 +370,11 @@ impl Provider {
     }
 }
 
+/// Both ways round: a clock that was set back must not hold anything for hours.
+fn is_within(now: i64, at: i64, seconds: i64) -> bool {
+    now.abs_diff(at) < seconds.unsigned_abs()
+}
+
 enum ClaimsFault {
     UnknownKey,
     Wrong(String),
@@ -453,3 +461,6 @@ fn read_secret(path: &Path) -> Result<ClientSecret, ProviderFault> {
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control)
 }
+
+#[cfg(test)]
+mod tests;
