@@ -83,7 +83,9 @@ impl Provider {
         let told =
             first_line(out).unwrap_or_else(|| panic!("the provider did not start within {START_TIME_MAX:?}"));
         let told: Value = serde_json::from_str(&told).expect("the provider prints JSON");
-        let text = |field: &str| told[field].as_str().expect("the provider prints both addresses").to_owned();
+        let text = |field: &str| {
+            told.get(field).and_then(Value::as_str).expect("the provider prints both addresses").to_owned()
+        };
         Provider { issuer: text("issuer"), control: text("control"), child }
     }
 
@@ -144,12 +146,13 @@ impl Provider {
     /// What it has seen.
     pub fn seen(&self) -> Seen {
         let seen = self.order("seen", json!({}));
-        let list = |field: &str| seen[field].as_array().cloned().unwrap_or_default();
+        let list = |field: &str| seen.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
+        let number = |field: &str| seen.get(field).and_then(Value::as_u64).unwrap_or_default();
         Seen {
             polls: list("polls").iter().filter_map(Value::as_u64).collect(),
-            key_sets: seen["keySets"].as_u64().unwrap_or_default(),
+            key_sets: number("keySets"),
             secrets: list("secrets").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-            pending: seen["pending"].as_u64().unwrap_or_default(),
+            pending: number("pending"),
         }
     }
 
