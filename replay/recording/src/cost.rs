@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Event, What};
+use crate::{Event, Layout, What, size};
 
 /// A segment is closed when its plain form has so many bytes.
 pub const SEGMENT_BYTES_MAX: usize = 64 * 1024;
@@ -11,72 +11,219 @@ pub const SEGMENT_BYTES_MAX: usize = 64 * 1024;
 /// frame of 16 ms.
 pub const SEGMENT_COST_MAX: Duration = Duration::from_millis(3);
 
-/// What it costs to show these bytes on a terminal of so many columns, on the machine that the model was measured on.
+/// What it costs to show these bytes on a terminal of this size, on the machine that the model was measured on.
 ///
 /// 0.02 us for a byte, and 0.0009 us for each column of each line feed, because a screen that scrolls moves its rows.
-/// Bytes alone do not tell: 64 KiB of line feeds at 300 columns cost thirty times what 64 KiB of text do.
-pub fn cost(bytes: &[u8], cols: u16) -> Duration {
-    let line_feeds = bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-    let nanos = 20 * bytes.len() as u64 + line_feeds * u64::from(cols) * 9 / 10;
-    Duration::from_nanos(nanos)
+/// Bytes alone do not tell: 64 KiB of line feeds at 300 columns cost thirty times what 64 KiB of text do. A few
+/// sequences cost far more than their bytes too, and a hostile program may send nothing else: 64 KiB of "repeat the last
+/// character 65535 times" take avt four seconds. What those cost was measured with `examples/encode_speed.rs`.
+pub fn cost(bytes: &[u8], cols: u16, rows: u16) -> Duration {
+    let mut meter = Meter::new(cols, rows);
+    meter.read(bytes);
+    Duration::from_nanos(meter.nanos)
 }
 
 /// How full the open segment is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Fill {
-    cols: u16,
+    layout: Layout,
     plain_bytes: usize,
-    cost: Duration,
+    meter: Meter,
 }
 
 impl Fill {
-    /// An empty segment, on a terminal of so many columns.
-    pub fn new(cols: u16) -> Self {
-        Fill { cols, plain_bytes: 0, cost: Duration::ZERO }
+    /// An empty segment of this layout, on a terminal of this size. Chunks are not shown on any, and cost their bytes.
+    pub fn new(layout: Layout, cols: u16, rows: u16) -> Self {
+        Fill { layout, plain_bytes: 0, meter: Meter::new(cols, rows) }
     }
 
     /// Adds an event, whose plain form has so many bytes.
     pub fn add(&mut self, event: &Event, plain_bytes: usize) {
         self.plain_bytes += plain_bytes;
+        if self.layout == Layout::Chunks {
+            return;
+        }
         match &event.what {
-            What::Output(data) | What::ErrorOutput(data) | What::Notice(data) => {
-                self.cost += cost(data, self.cols)
-            }
-            What::Resize { cols, .. } => self.cols = *cols,
+            What::Output(data) | What::ErrorOutput(data) | What::Notice(data) => self.meter.read(data),
+            What::Resize { cols, rows } => self.meter.resize(*cols, *rows),
             _ => {}
         }
     }
 
     /// Whether the segment should be closed now.
     pub fn is_full(&self) -> bool {
-        self.plain_bytes >= SEGMENT_BYTES_MAX || self.cost >= SEGMENT_COST_MAX
+        self.plain_bytes >= SEGMENT_BYTES_MAX || self.cost() >= SEGMENT_COST_MAX
+    }
+
+    /// What it costs to show the segment.
+    pub fn cost(&self) -> Duration {
+        Duration::from_nanos(self.meter.nanos)
     }
 
     /// Begins the next segment on the same terminal.
     pub fn empty(&mut self) {
-        *self = Fill::new(self.cols);
+        self.plain_bytes = 0;
+        self.meter.nanos = 0;
+    }
+}
+
+/// Reads output as far as costs go; a sequence may be cut by the end of a piece.
+#[derive(Clone, Copy, Debug)]
+struct Meter {
+    cols: u64,
+    cells: u64,
+    nanos: u64,
+    state: State,
+}
+
+/// Where in a sequence the output stands.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Ground,
+    Escape,
+    /// ESC #
+    Hash,
+    /// The lead byte of U+0080 to U+00BF, among which are the eight-bit controls.
+    Eight,
+    /// CSI, with the number that stands last, and whether it is private.
+    Csi {
+        number: u32,
+        is_private: bool,
+    },
+}
+
+/// What the sequences cost that do much: nanoseconds, for each cell of the screen or each column or repetition.
+mod nanos {
+    pub const BYTE: u64 = 20;
+    pub const ERASE_CELL: u64 = 3;
+    pub const SCROLL_CELL: u64 = 1;
+    pub const SWITCH_CELL: u64 = 1;
+    pub const ALIGN_CELL: u64 = 6;
+    pub const RESIZE_CELL: u64 = 30;
+    pub const SHIFT_COLUMN: u64 = 1;
+    pub const REPETITION: u64 = 8;
+}
+
+impl Meter {
+    fn new(cols: u16, rows: u16) -> Self {
+        let (cols, rows) = size::clamped(cols, rows);
+        let (cols, rows) = (u64::from(cols), u64::from(rows));
+        Meter { cols, cells: cols * rows, nanos: 0, state: State::Ground }
+    }
+
+    fn resize(&mut self, cols: u16, rows: u16) {
+        let (before, state) = (self.cells, self.state);
+        let nanos = self.nanos;
+        *self = Meter { state, ..Meter::new(cols, rows) };
+        self.nanos = nanos + nanos::RESIZE_CELL * before.max(self.cells);
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        self.nanos += nanos::BYTE * bytes.len() as u64;
+        let mut rest = bytes.iter();
+        loop {
+            if matches!(self.state, State::Ground) {
+                // Text is most of what there is, and is passed over at once.
+                let Some(byte) = rest.find(|byte| matches!(**byte, 0x0a..=0x0c | 0x1b | 0xc2)) else {
+                    return;
+                };
+                self.byte(*byte);
+            } else {
+                let Some(byte) = rest.next() else { return };
+                self.byte(*byte);
+            }
+        }
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.state = match (self.state, byte) {
+            (_, 0x1b) => State::Escape,
+            (State::Ground, 0xc2) => State::Eight,
+            (state, 0x0a..=0x0c) => {
+                self.line_feed();
+                state
+            }
+            (State::Escape, b'[') | (State::Eight, 0x9b) => State::Csi { number: 0, is_private: false },
+            (State::Escape, b'#') => State::Hash,
+            (State::Escape, b'D' | b'E' | b'M') | (State::Eight, 0x84 | 0x85 | 0x8d) => self.line_feed(),
+            (State::Escape, b'c') => self.each_cell(nanos::ERASE_CELL),
+            (State::Hash, b'8') => self.each_cell(nanos::ALIGN_CELL),
+            (State::Csi { number, is_private }, b'0'..=b'9') => {
+                let number = number.saturating_mul(10).saturating_add(u32::from(byte - b'0'));
+                State::Csi { number, is_private }
+            }
+            (State::Csi { .. }, b'<'..=b'?') => State::Csi { number: 0, is_private: true },
+            (State::Csi { number, is_private }, b';') => {
+                // A list of private modes may switch screens more than once.
+                self.control(if is_private { b'h' } else { 0 }, number, is_private);
+                State::Csi { number: 0, is_private }
+            }
+            (State::Csi { number, is_private }, 0x40..=0x7e) => {
+                self.control(byte, number, is_private);
+                State::Ground
+            }
+            (state @ State::Csi { .. }, 0x00..=0x3f) => state,
+            _ => State::Ground,
+        };
+    }
+
+    fn control(&mut self, last: u8, number: u32, is_private: bool) {
+        self.nanos += match last {
+            b'h' | b'l' if is_private && (1047..=1049).contains(&number) => nanos::SWITCH_CELL * self.cells,
+            _ if is_private => 0,
+            b'J' => nanos::ERASE_CELL * self.cells,
+            b'L' | b'M' | b'S' | b'T' => nanos::SCROLL_CELL * self.cells,
+            b'@' | b'P' | b'X' | b'K' => nanos::SHIFT_COLUMN * self.cols,
+            b'b' => nanos::REPETITION * u64::from(number.clamp(1, 65_535)),
+            _ => 0,
+        };
+    }
+
+    fn line_feed(&mut self) -> State {
+        self.nanos += self.cols * 9 / 10;
+        State::Ground
+    }
+
+    fn each_cell(&mut self, nanos: u64) -> State {
+        self.nanos += nanos * self.cells;
+        State::Ground
     }
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::Elapsed;
 
+    fn event(what: What) -> Event {
+        Event { at: Elapsed::ZERO, what }
+    }
+
+    fn output(data: impl Into<Bytes>) -> Event {
+        event(What::Output(data.into()))
+    }
+
     #[test]
     fn the_model_is_that_of_the_measurement() {
-        assert_eq!(cost(&[b'a'; 1000], 300), Duration::from_micros(20));
-        assert_eq!(cost(&[b'\n'; 1000], 300), Duration::from_micros(20 + 270));
+        assert_eq!(cost(&[b'a'; 1000], 300, 80), Duration::from_micros(20));
+        assert_eq!(cost(&[b'\n'; 1000], 300, 80), Duration::from_micros(20 + 270));
+    }
+
+    #[test]
+    fn a_few_bytes_that_do_much_cost_much() {
+        for sequence in ["\x1b[65535b", "\x1b[2J", "\u{9b}2J", "\x1bc", "\x1b#8", "\x1b[9S", "\x1b[?25;1049h"]
+        {
+            let text = cost(&vec![b'a'; sequence.len()], 300, 80);
+            assert!(cost(sequence.as_bytes(), 300, 80) > 100 * text, "{sequence:?}");
+        }
     }
 
     #[test]
     fn a_segment_is_full_by_its_bytes_or_by_what_it_costs_to_show() {
-        let event = |what| Event { at: Elapsed::ZERO, what };
-        let output = |data: Vec<u8>| event(What::Output(Bytes::from(data)));
-
-        let mut fill = Fill::new(80);
+        let mut fill = Fill::new(Layout::Lines, 80, 24);
         fill.add(&output(vec![b'a'; SEGMENT_BYTES_MAX - 1]), SEGMENT_BYTES_MAX - 1);
         assert!(!fill.is_full());
         fill.add(&event(What::InputEnd), 12);
@@ -84,9 +231,27 @@ mod tests {
 
         fill.empty();
         fill.add(&event(What::Resize { cols: 300, rows: 80 }), 16);
-        fill.add(&output(vec![b'\n'; 10_000]), 20_000);
+        fill.add(&output(vec![b'\n'; 7_000]), 14_000);
         assert!(!fill.is_full());
-        fill.add(&output(vec![b'\n'; 1_000]), 2_000);
+        fill.add(&output(vec![b'\n'; 2_000]), 4_000);
         assert!(fill.is_full());
+    }
+
+    #[test]
+    fn what_no_terminal_shows_costs_its_bytes_alone() {
+        let mut fill = Fill::new(Layout::Chunks, 300, 80);
+        fill.add(&output("\x1b[65535b".repeat(1_000)), 9_000);
+
+        assert_eq!(fill.cost(), Duration::ZERO);
+    }
+
+    proptest! {
+        #[test]
+        fn wherever_output_is_cut_it_costs_the_same(pieces in prop::collection::vec("[\x1b\u{9b}\\[#?;0-9a-zA-Z\n]{0,9}", 0..8)) {
+            let mut fill = Fill::new(Layout::Lines, 80, 24);
+            pieces.iter().for_each(|piece| fill.add(&output(piece.clone()), 0));
+
+            prop_assert_eq!(fill.cost(), cost(pieces.concat().as_bytes(), 80, 24));
+        }
     }
 }

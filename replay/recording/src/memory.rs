@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use crate::{AvtReplica, CastHeader, Event, Fill, Keyframe, Replica, Source, Span, Timeline, What};
+use crate::{AvtReplica, CastHeader, Event, Fill, Keyframe, Layout, Replica, Source, Span, Timeline, What};
 
 /// Events as they come in, cut into segments with a key frame each, so that one can seek in them.
 ///
@@ -28,7 +28,7 @@ impl MemorySource {
             segments: Vec::new(),
             begin: replica.keyframe(),
             open: Vec::new(),
-            fill: Fill::new(header.cols),
+            fill: Fill::new(Layout::Lines, header.cols, header.rows),
             replica,
             header,
         }

@@ -108,7 +108,7 @@ impl TailWriter {
             layout,
             limits,
             encoder: Encoder::new(layout),
-            fill: Fill::new(header.cols),
+            fill: Fill::new(layout, header.cols, header.rows),
             file: None,
             current: None,
             number: 0,
