@@ -7,6 +7,7 @@
 
 mod destination;
 mod echo;
+mod env;
 mod gate;
 mod keys;
 mod message;
@@ -19,6 +20,7 @@ mod request;
 mod target;
 
 pub use destination::{Caller, Destination, DestinationFault, Said};
+pub use env::{Env, EnvFilter, EnvFilterFault, clean_term};
 pub use gate::Gate;
 pub use message::{
     COLS_MAX, FromClient, FromTarget, Heard, Pty, ROWS_MAX, Reason, Step, ToClient, ToTarget, Unrecorded,
