@@ -79,6 +79,10 @@ fn functions(text: &str) -> Vec<(String, usize, usize)> {
         let words =
             words.trim_start_matches("pub ").trim_start_matches("const ").trim_start_matches("async ");
         let Some(name) = words.strip_prefix("fn ") else { continue };
+        let header = lines[at..].iter().find(|line| line.ends_with(['{', ';', '}']));
+        if header.is_none_or(|line| line.ends_with(';')) {
+            continue; // a trait's declaration has no body
+        }
         let name = name.split(['(', '<']).next().unwrap_or_default().to_owned();
         let closes = |later: &&str| indent(later) == indent(line) && later.trim_start().starts_with('}');
         if let Some(length) = lines[at..].iter().position(|later| closes(&later)) {

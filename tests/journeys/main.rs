@@ -1,0 +1,15 @@
+//! Journeys: what people and programs do through a gateway, with the real clients, servers and provider.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says so by a panic")]
+
+mod bad_input;
+mod conformance;
+mod crash;
+mod flow;
+mod house;
+mod reload;
+mod run;
+mod secrets;
+mod shell;
+mod storm;
+mod targets;
