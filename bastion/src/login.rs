@@ -4,6 +4,7 @@
 //! is to be asked next; only its last state holds a [`Principal`], and that state cannot be made without a proof
 //! from each step. The sign-in itself runs at the provider (RFC 8628); here it is a task that ends with its connection.
 
+mod answer;
 mod bindings;
 mod clock;
 mod device;
@@ -17,6 +18,7 @@ use gate::{Caller, Name, Principal};
 use russh::keys::{HashAlg, PublicKey};
 use tokio::sync::Semaphore;
 
+pub use answer::{InteractiveAnswer, KeyAnswer, Question};
 pub use bindings::{BindFault, Binding, Bindings, StoreFault};
 pub use clock::Clock;
 pub use device::{Invitation, Outcome};
@@ -63,37 +65,6 @@ impl Login {
         let bindings = Bindings::open(folder)?;
         Ok(Login { settings, provider, bindings, places: Arc::new(Semaphore::new(FLOWS_MAX)), clock })
     }
-}
-
-/// What a proven key is worth.
-#[derive(Debug, PartialEq, Eq)]
-pub enum KeyAnswer {
-    /// It is bound: she is in.
-    Success(Principal),
-    /// One step is done: reject with partial success and go on with keyboard-interactive alone.
-    PartialSuccess,
-    /// The user name can be nobody's.
-    Failure,
-}
-
-/// One round of keyboard-interactive (RFC 4256).
-#[derive(Debug, PartialEq, Eq)]
-pub enum InteractiveAnswer {
-    /// Ask the client this, and come back with its answers.
-    Ask(Question),
-    /// She is in.
-    Success(Principal),
-    /// She is not. What could be said was said in the round before.
-    Failure,
-}
-
-/// What the client is to show. RFC 4256 allows no prompts at all: the client then answers at once.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Question {
-    /// Shown above the prompts, save where `LogLevel=ERROR` or `-q` hides it.
-    pub instructions: String,
-    /// Each with whether the answer is shown while typed.
-    pub prompts: Vec<(String, bool)>,
 }
 
 /// That the client holds the private half of a key: made by [`SignIn::key_proven`] alone.
@@ -385,15 +356,7 @@ async fn news(flow: &mut Flow, round: &Round) -> Progress {
     flow.now()
 }
 
-impl Question {
-    fn prompt(text: String) -> Question {
-        Question { instructions: String::new(), prompts: vec![(text, true)] }
-    }
-
-    fn text(text: String) -> Question {
-        Question { instructions: text, prompts: Vec::new() }
-    }
-}
-
+#[cfg(test)]
+mod clients;
 #[cfg(test)]
 mod tests;
