@@ -1,0 +1,347 @@
+//! The SSH handler of one connection: hands protocol calls on, decides nothing.
+//!
+//! russh calls a [`Connection`] from the connection's own loop, which serves no channel meanwhile. So nothing here
+//! waits, save for sign-in (before any channel exists) and for the brake of the squeeze. What a channel asks for is
+//! heard by its own task, in order, from its queue; the calls here only give the replies that the protocol wants.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use gate::{Forwarding, Notice};
+use russh::{
+    Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Sig,
+    server::{self, Auth, ChannelOpenHandle, Msg, Response, VerifiedPublicKey},
+};
+use tokio::sync::watch;
+
+use crate::{
+    front_desk,
+    house::House,
+    login::{InteractiveAnswer, KeyAnswer, SignIn},
+    severable::Severing,
+    squeeze::Squeeze,
+};
+
+/// Forwards and the like that are refused before the connection is ended: a client that goes on is not a person's.
+const REFUSALS_MAX: usize = 200;
+
+/// What other tasks may know of a connection.
+pub struct Shared {
+    /// Where the client calls from.
+    pub source: SocketAddr,
+    /// Names the connection in recordings and logs.
+    pub id: String,
+    /// Bytes that wait for targets, for the squeeze.
+    pub backlog: Arc<AtomicUsize>,
+    /// Channels that are open.
+    pub channels: AtomicUsize,
+    /// How far sign-in is: the grace clock looks at it.
+    pub stage: watch::Sender<Stage>,
+    /// Ends the connection, whatever it waits for.
+    pub severing: Severing,
+}
+
+/// How far a connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nobody yet.
+    Unknown,
+    /// A browser sign-in is under way, which may take its time.
+    SigningIn,
+    /// Somebody.
+    SignedIn,
+}
+
+/// The handler of one connection.
+pub struct Connection {
+    house: Arc<House>,
+    shared: Arc<Shared>,
+    sign_in: SignIn,
+    user: String,
+    squeeze: Squeeze,
+    /// Whether a channel has had its shell, command or subsystem: one program per channel.
+    started: HashMap<ChannelId, bool>,
+    /// Handles of refused channels. Dropped, one would refuse its channel a second time, and stock clients hang up
+    /// on that; kept until the connection is over, it has nobody left to tell.
+    refused: Vec<ChannelOpenHandle>,
+}
+
+impl Connection {
+    /// A handler for a connection that nothing is known of yet.
+    pub fn new(house: Arc<House>, shared: Arc<Shared>, squeeze: Squeeze) -> Connection {
+        let sign_in = SignIn::new(house.login.clone(), shared.source);
+        let (user, started, refused) = (String::new(), HashMap::new(), Vec::new());
+        Connection { house, shared, sign_in, user, squeeze, started, refused }
+    }
+
+    fn methods(kinds: &[MethodKind]) -> Option<MethodSet> {
+        Some(MethodSet::from(kinds))
+    }
+
+    /// Answers the request that starts a channel's program; the second on one channel is refused.
+    fn start(&mut self, channel: ChannelId, session: &mut server::Session) -> Result<(), russh::Error> {
+        match self.started.insert(channel, true) {
+            Some(false) => session.channel_success(channel),
+            _ => session.channel_failure(channel),
+        }
+    }
+
+    /// Refuses a forward in words, which russh's own refusal has no place for.
+    fn refuse_forward(
+        &mut self,
+        channel: ChannelId,
+        reply: ChannelOpenHandle,
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        self.refused.push(reply);
+        tracing::info!(connection = %self.shared.id, user = %self.user.escape_debug(), "port forwarding refused");
+        if self.refused.len() > REFUSALS_MAX {
+            return Err(russh::Error::Disconnect);
+        }
+        let why = format!("bastion: {}", Notice::Forwarding(Forwarding::Local));
+        session.channel_open_failure(channel, ChannelOpenFailure::AdministrativelyProhibited, &why, "en")
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        tracing::debug!(connection = %self.shared.id, "connection over");
+    }
+}
+
+impl server::Handler for Connection {
+    type Error = russh::Error;
+
+    async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
+        self.user = user.to_owned();
+        Ok(match self.sign_in.key_proven(user, key.public_key) {
+            KeyAnswer::Success(_) => Auth::Accept,
+            KeyAnswer::PartialSuccess => Auth::Reject {
+                proceed_with_methods: Self::methods(&[MethodKind::KeyboardInteractive]),
+                partial_success: true,
+            },
+            KeyAnswer::Failure => Auth::reject(),
+        })
+    }
+
+    async fn auth_keyboard_interactive<'a>(
+        &'a mut self,
+        user: &str,
+        _: &str,
+        response: Option<Response<'a>>,
+    ) -> Result<Auth, russh::Error> {
+        self.user = user.to_owned();
+        let answers = response.map(|answers| {
+            answers.map(|answer| String::from_utf8_lossy(&answer).into_owned()).collect::<Vec<_>>()
+        });
+        self.shared.stage.send_replace(Stage::SigningIn);
+        Ok(match self.sign_in.interactive(user, answers).await {
+            InteractiveAnswer::Ask(question) => Auth::Partial {
+                name: Cow::Borrowed(""),
+                instructions: Cow::Owned(question.instructions),
+                prompts: question
+                    .prompts
+                    .into_iter()
+                    .map(|(prompt, echo)| (Cow::Owned(prompt), echo))
+                    .collect(),
+            },
+            InteractiveAnswer::Success(_) => Auth::Accept,
+            InteractiveAnswer::Failure => {
+                self.shared.stage.send_replace(Stage::Unknown);
+                Auth::reject()
+            }
+        })
+    }
+
+    async fn auth_succeeded(&mut self, _: &mut server::Session) -> Result<(), russh::Error> {
+        self.shared.stage.send_replace(Stage::SignedIn);
+        Ok(())
+    }
+
+    async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
+        Ok(self.house.rules().settings.ssh.banner.clone())
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        let Some(principal) = self.sign_in.principal().cloned() else { return Ok(()) };
+        let most = self.house.rules().settings.limits.channels_per_connection;
+        if self.shared.channels.load(Relaxed) >= most {
+            tracing::warn!(connection = %self.shared.id, most, "too many channels on one connection");
+            self.refused.push(reply);
+            let why = format!("bastion: {}", Notice::Full);
+            return session.channel_open_failure(
+                channel.id(),
+                ChannelOpenFailure::ResourceShortage,
+                &why,
+                "en",
+            );
+        }
+        self.started.insert(channel.id(), false);
+        let (house, shared, user, handle) =
+            (self.house.clone(), self.shared.clone(), self.user.clone(), session.handle());
+        let open = Open::count(&shared);
+        tokio::spawn(async move {
+            let _open = open;
+            reply.accept().await;
+            front_desk::serve(house, shared, principal, user, channel, handle).await;
+        });
+        Ok(())
+    }
+
+    /// russh asks before it grants a window anew.
+    fn adjust_window(&mut self, _: ChannelId, _: u32) -> u32 {
+        self.squeeze.window()
+    }
+
+    /// Only counted here: the bytes themselves are heard from the channel's queue.
+    async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut server::Session) -> Result<(), russh::Error> {
+        self.squeeze.arrived(data.len()).await.map_err(|flood| {
+            tracing::warn!(connection = %self.shared.id, "{flood}; connection ended");
+            russh::Error::Inconsistent
+        })
+    }
+
+    async fn channel_close(
+        &mut self,
+        channel: ChannelId,
+        _: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        self.started.remove(&channel);
+        Ok(())
+    }
+
+    // Answered here and at once: russh keeps a single `wants_reply` per channel.
+
+    async fn pty_request(
+        &mut self,
+        channel: ChannelId,
+        _: &str,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: &[(russh::Pty, u32)],
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_success(channel)
+    }
+
+    async fn env_request(
+        &mut self,
+        channel: ChannelId,
+        name: &str,
+        value: &str,
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        if self.house.passes_env(name, value) {
+            session.channel_success(channel)
+        } else {
+            session.channel_failure(channel)
+        }
+    }
+
+    async fn shell_request(
+        &mut self,
+        channel: ChannelId,
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        self.start(channel, session)
+    }
+
+    async fn exec_request(
+        &mut self,
+        channel: ChannelId,
+        _: &[u8],
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        self.start(channel, session)
+    }
+
+    async fn subsystem_request(
+        &mut self,
+        channel: ChannelId,
+        _: &str,
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        self.start(channel, session)
+    }
+
+    async fn window_change_request(
+        &mut self,
+        channel: ChannelId,
+        _: u32,
+        _: u32,
+        _: u32,
+        _: u32,
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_success(channel)
+    }
+
+    async fn signal(&mut self, _: ChannelId, _: Sig, _: &mut server::Session) -> Result<(), russh::Error> {
+        Ok(())
+    }
+
+    async fn x11_request(
+        &mut self,
+        channel: ChannelId,
+        _: bool,
+        _: &str,
+        _: &str,
+        _: u32,
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        session.channel_failure(channel)
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        reply: ChannelOpenHandle,
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        self.refuse_forward(channel.id(), reply, session)
+    }
+
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        channel: Channel<Msg>,
+        _: &str,
+        reply: ChannelOpenHandle,
+        session: &mut server::Session,
+    ) -> Result<(), russh::Error> {
+        self.refuse_forward(channel.id(), reply, session)
+    }
+}
+
+/// A channel that counts as open for as long as this lives.
+struct Open(Arc<Shared>);
+
+impl Open {
+    fn count(shared: &Arc<Shared>) -> Open {
+        shared.channels.fetch_add(1, Relaxed);
+        Open(shared.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.channels.fetch_sub(1, Relaxed);
+    }
+}

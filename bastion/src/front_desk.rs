@@ -1,0 +1,335 @@
+//! The opening of one channel: what it is for, where it goes, and whether it may.
+//!
+//! A channel's requests are heard in the order in which they were sent, up to the one that starts a program. Then
+//! its destination is known: a target, a word of the bastion's own, or nothing, which is answered with a list. What
+//! is granted becomes a [`Session`].
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use gate::{
+    Caller, Decision, Denial, Destination, DestinationFault, Gate, Grant, Name, Notice, Opening, Opens,
+    Principal, Request, Said, Target, exit_code,
+};
+use recording::{Facts, Header, Layout, Person};
+use russh::{Channel, ChannelMsg, server};
+use tokio::time::Instant;
+
+use crate::{
+    answer::{self, Answer},
+    connection::Shared,
+    house::{self, House, Rules},
+    menu::{self, Chosen, Item},
+    session::{Parts, Session},
+    wire, words,
+};
+
+/// Variables that one channel may set, passed on or not, before the rest are ignored.
+const ENV_SEEN_MAX: usize = 256;
+/// How long a channel may be open without saying what it is for.
+const UNSAID_MAX: Duration = Duration::from_secs(120);
+/// Size that the recording of a channel without a terminal, or with one of unknown size, states.
+const USUAL_SIZE: (u16, u16) = (80, 24);
+/// Version of the recording format; see FORMAT.md.
+const FORMAT: u32 = 1;
+
+/// Serves one channel from its opening to its end.
+pub async fn serve(
+    house: Arc<House>,
+    shared: Arc<Shared>,
+    principal: Principal,
+    user: String,
+    mut channel: Channel<server::Msg>,
+    handle: server::Handle,
+) {
+    let heard = hear_opening(&house, &mut channel);
+    let Ok(Some(opening)) = tokio::time::timeout(UNSAID_MAX, heard).await else { return };
+    let desk = Desk { rules: house.rules(), house, shared, principal, handle };
+    desk.serve(channel, &user, opening).await;
+}
+
+/// Hears what a channel is for; none if it closed without saying.
+async fn hear_opening(house: &House, channel: &mut Channel<server::Msg>) -> Option<Opening> {
+    let most = house.rules().settings.limits.env;
+    let (mut pty, mut env, mut seen) = (None, Vec::new(), 0);
+    loop {
+        let opens = match channel.wait().await? {
+            ChannelMsg::RequestPty {
+                term,
+                col_width,
+                row_height,
+                pix_width,
+                pix_height,
+                terminal_modes,
+                ..
+            } => {
+                pty = Some(wire::pty(&term, col_width, row_height, (pix_width, pix_height), &terminal_modes));
+                continue;
+            }
+            ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height } => {
+                if let Some(pty) = &mut pty {
+                    wire::resize(pty, col_width, row_height, (pix_width, pix_height));
+                }
+                continue;
+            }
+            ChannelMsg::SetEnv { variable_name, variable_value, .. } => {
+                seen += 1;
+                let room = seen <= ENV_SEEN_MAX && env.len() < most;
+                if room && house.passes_env(&variable_name, &variable_value) {
+                    env.push((variable_name, variable_value));
+                }
+                continue;
+            }
+            ChannelMsg::RequestShell { .. } => Opens::Shell,
+            ChannelMsg::Exec { command, .. } => Opens::Exec(command.into()),
+            ChannelMsg::RequestSubsystem { name, .. } => Opens::Subsystem(name),
+            ChannelMsg::Close => return None,
+            _ => continue,
+        };
+        return Some(Opening { pty, env, opens });
+    }
+}
+
+/// Where an opening leads.
+#[derive(Debug, PartialEq, Eq)]
+enum Leads {
+    To(Destination, Opens),
+    Word(String, Vec<String>),
+    Nowhere,
+}
+
+/// Where an opening leads, from the user name and from what was asked for.
+fn lead(user: &str, opens: &Opens) -> Result<Leads, DestinationFault> {
+    if let Some(destination) = Caller::parse(user)?.destination {
+        return Ok(Leads::To(destination, opens.clone()));
+    }
+    Ok(match opens {
+        Opens::Shell => Leads::Nowhere,
+        Opens::Exec(command) => match Said::parse(command)? {
+            Said::Target(destination, Some(command)) => Leads::To(destination, Opens::Exec(command)),
+            Said::Target(destination, None) => Leads::To(destination, Opens::Shell),
+            Said::Word(word, arguments) => Leads::Word(word, arguments),
+            Said::Nothing => Leads::Nowhere,
+        },
+        Opens::Subsystem(name) => match Destination::of_subsystem(name) {
+            Some(read) => {
+                let (destination, name) = read?;
+                Leads::To(destination, Opens::Subsystem(name))
+            }
+            None => Leads::Nowhere,
+        },
+    })
+}
+
+/// One channel's way through the house.
+struct Desk {
+    house: Arc<House>,
+    rules: Arc<Rules>,
+    shared: Arc<Shared>,
+    principal: Principal,
+    handle: server::Handle,
+}
+
+impl Desk {
+    async fn serve(self, channel: Channel<server::Msg>, user: &str, opening: Opening) {
+        let terminal = opening.pty.is_some();
+        match lead(user, &opening.opens) {
+            Ok(Leads::To(destination, opens)) => {
+                self.open(channel, destination, Opening { opens, ..opening }, Bytes::new()).await;
+            }
+            Ok(Leads::Word(word, arguments)) => {
+                answer::give(channel, terminal, words::answer(&word, &arguments, &self.knows())).await;
+            }
+            Ok(Leads::Nowhere) if terminal => self.offer(channel, opening).await,
+            Ok(Leads::Nowhere) => answer::give(channel, terminal, words::no_target(&self.knows())).await,
+            Err(fault) => {
+                tracing::info!(connection = %self.shared.id, user = %self.principal.name, "refused: {fault}");
+                let line = format!("bastion: {fault}; try: ssh {}@BASTION :help", self.principal.name);
+                answer::give(channel, terminal, Answer::refusal(line, exit_code::USAGE)).await;
+            }
+        }
+    }
+
+    /// What the bastion's own words may tell this caller.
+    fn knows(&self) -> words::Knows {
+        let reachable = self.rules.policy.reachable(&self.principal, &self.rules.targets, house::now());
+        words::Knows { principal: self.principal.clone(), items: reachable.iter().map(item).collect() }
+    }
+
+    /// A terminal and no target: the list, and a line to answer on.
+    async fn offer(self, channel: Channel<server::Msg>, mut opening: Opening) {
+        let items = self.knows().items;
+        let Some(pty) = opening.pty.as_mut().filter(|_| !items.is_empty()) else {
+            return answer::give(channel, true, words::no_target(&self.knows())).await;
+        };
+        let mut channel = channel;
+        match menu::ask(&mut channel, pty, &items).await {
+            Ok(Chosen::Target(said, typed_ahead)) => match Destination::parse(said.as_bytes()) {
+                Ok(destination) => self.open(channel, destination, opening, typed_ahead.into()).await,
+                Err(fault) => {
+                    let line = format!("bastion: {fault}");
+                    answer::give(channel, true, Answer::refusal(line, exit_code::USAGE)).await;
+                }
+            },
+            Ok(Chosen::Nothing) => answer::give(channel, true, Answer::default()).await,
+            Err(fault) => tracing::debug!(connection = %self.shared.id, "the list was not heard: {fault}"),
+        }
+    }
+
+    /// Asks the policy, and opens what it grants.
+    async fn open(self, channel: Channel<server::Msg>, to: Destination, opening: Opening, early: Bytes) {
+        let terminal = opening.pty.is_some();
+        match self.decide(&to, &opening) {
+            Decision::Allow(grant) => self.begin(channel, grant, opening, early).await,
+            Decision::Deny(denial) => {
+                tracing::info!(connection = %self.shared.id, user = %self.principal.name, target = %to.target,
+                    channel = %opening.kind(), "denied: {}", denial.why());
+                refuse(channel, terminal, &Notice::Denied { target: to.target, denial }).await;
+            }
+        }
+    }
+
+    fn decide(&self, to: &Destination, opening: &Opening) -> Decision {
+        let Some(target) = self.rules.settings.targets.get(&to.target) else {
+            return Decision::Deny(Denial::unknown_target());
+        };
+        self.rules.policy.decide(&Request {
+            principal: self.principal.clone(),
+            target: target.target.clone(),
+            login: to.login.clone(),
+            opening: opening.clone(),
+            now: house::now(),
+        })
+    }
+
+    /// Begins the recording, and carries the session to its end.
+    async fn begin(self, channel: Channel<server::Msg>, grant: Grant, opening: Opening, early: Bytes) {
+        let terminal = opening.pty.is_some();
+        let id = archive::new_id();
+        let owner = (self.principal.issuer.clone(), self.principal.subject.clone());
+        let most = self.rules.settings.limits.sessions_per_person;
+        let Some(place) = self.house.live.enter(id, owner, most) else {
+            tracing::warn!(user = %self.principal.name, most, "too many sessions of one person; one refused");
+            return refuse(channel, terminal, &Notice::Full).await;
+        };
+        let header = self.header(id, &grant, &opening);
+        tracing::info!(session = %id, connection = %self.shared.id, user = %self.principal.name,
+            target = %grant.target().name, login = %grant.login(), channel = %opening.kind(), rule = grant.rule(),
+            "session begins");
+        let began = Instant::now();
+        let (client, client_half) = channel.split();
+        let (house, rules) = (self.house.clone(), self.rules);
+        let session = Session::new(Parts {
+            client,
+            client_half,
+            client_handle: self.handle,
+            backlog: self.shared.backlog.clone(),
+            dial: Box::new(move |grant| house.dial(&rules, grant, terminal)),
+            tape: self.house.recorder.begin(header),
+            gate: Gate::new(grant, opening),
+            began,
+            ended: place.ended.clone(),
+        });
+        let reason = session.run(early).await;
+        tracing::info!(session = %id, seconds = began.elapsed().as_secs_f64(), "session ended: {reason:?}");
+        drop(place);
+    }
+
+    fn header(&self, id: recording::SessionId, grant: &Grant, opening: &Opening) -> Header {
+        let (target, principal) = (grant.target(), &self.principal);
+        let pty = opening.pty.as_ref();
+        let size = pty.map(|pty| (pty.cols, pty.rows)).filter(|(cols, rows)| *cols > 0 && *rows > 0);
+        let (cols, rows) = size.unwrap_or(USUAL_SIZE);
+        let (channel, command) = match &opening.opens {
+            Opens::Shell => ("shell", None),
+            Opens::Exec(command) => ("exec", Some(String::from_utf8_lossy(command).into_owned())),
+            Opens::Subsystem(name) => ("subsystem", Some(name.clone())),
+        };
+        let mut env: std::collections::BTreeMap<String, String> = opening.env.iter().cloned().collect();
+        if let Some(pty) = pty {
+            env.insert("TERM".into(), pty.term.clone());
+        }
+        let title = format!("{} -> {}@{}", principal.name, grant.login(), target.name);
+        let facts = Facts {
+            format: FORMAT,
+            id,
+            salt: salt(),
+            started_us: house::now_us(),
+            layout: if pty.is_some() { Layout::Lines } else { Layout::Chunks },
+            person: Person {
+                issuer: principal.issuer.clone(),
+                subject: principal.subject.clone(),
+                name: principal.name.to_string(),
+                email: principal.email.clone(),
+                groups: principal.groups.iter().cloned().collect(),
+            },
+            source: self.shared.source.to_string(),
+            key: principal.key.clone(),
+            connection: self.shared.id.clone(),
+            target: target.name.to_string(),
+            address: format!("{}:{}", target.address, target.port),
+            login: grant.login().to_string(),
+            channel: channel.into(),
+            rule: grant.rule().into(),
+        };
+        Header { cols, rows, command, title, env, facts }
+    }
+}
+
+/// Says why not, with the exit code that belongs to it.
+async fn refuse(channel: Channel<server::Msg>, terminal: bool, notice: &Notice) {
+    let code = notice.exit_code().unwrap_or(exit_code::USAGE);
+    let said = Answer::refusal(format_args!("bastion: {notice}"), code);
+    answer::give(channel, terminal, said).await;
+}
+
+fn item(reachable: &gate::Reachable<'_>) -> Item {
+    let usual = reachable.default_login.clone();
+    let others = reachable.logins.iter().filter(|login| Some(*login) != usual.as_ref()).cloned();
+    let logins = usual.iter().cloned().chain(others).collect();
+    let Target { name, labels, .. } = reachable.target;
+    let labels = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    Item { name: name.clone(), logins, labels }
+}
+
+/// 16 random bytes in hex, so that a header's hash tells nothing about the names in it.
+fn salt() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has random bytes");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exec(command: &'static str) -> Opens {
+        Opens::Exec(Bytes::from_static(command.as_bytes()))
+    }
+
+    fn to(target: &str) -> Destination {
+        Destination { login: None, target: target.parse::<Name>().unwrap() }
+    }
+
+    #[test]
+    fn a_user_name_with_a_target_leaves_every_request_as_it_is() {
+        for opens in [exec("web2 id"), exec(":help"), Opens::Shell, Opens::Subsystem("web2 sftp".into())] {
+            assert_eq!(lead("alice%web1", &opens), Ok(Leads::To(to("web1"), opens)));
+        }
+    }
+
+    #[test]
+    fn a_command_names_its_target_first_and_alone_it_means_a_shell() {
+        assert_eq!(lead("alice", &exec("web1 rm -rf /")), Ok(Leads::To(to("web1"), exec("rm -rf /"))));
+        assert_eq!(lead("alice", &exec("web1")), Ok(Leads::To(to("web1"), Opens::Shell)));
+        let sftp = Opens::Subsystem("web1 sftp".into());
+        assert_eq!(lead("alice", &sftp), Ok(Leads::To(to("web1"), Opens::Subsystem("sftp".into()))));
+    }
+
+    #[test]
+    fn nothing_named_leads_nowhere() {
+        for opens in [Opens::Shell, exec("  "), Opens::Subsystem("sftp".into())] {
+            assert_eq!(lead("alice", &opens), Ok(Leads::Nowhere));
+        }
+    }
+}

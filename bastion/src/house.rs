@@ -1,0 +1,218 @@
+//! What all connections share: settings, policy, keys, sign-in, recorder, and the sessions that are open now.
+
+use std::{
+    fs,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::ArcSwap;
+use gate::{Grant, Policy, PolicyFault, Target};
+use keys::Vault;
+use russh::{Disconnect, MethodKind, SshId, client, keys::PrivateKey, server};
+
+use crate::{
+    dial::{self, DialContext, Traffic},
+    live::Live,
+    login::Login,
+    recorder::Recorder,
+    session::{Dialled, Dialling},
+    settings::{Settings, SettingsFault, Targets},
+    squeeze::WINDOW_BYTES,
+};
+
+/// What can be changed while sessions live: read together, swapped together.
+pub struct Rules {
+    /// The settings.
+    pub settings: Settings,
+    /// Who may reach what.
+    pub policy: Policy,
+    /// The targets of the settings, for lists.
+    pub targets: Vec<Target>,
+    /// The same with their host keys, for dials.
+    dialled: Arc<Targets>,
+}
+
+/// Why new settings or a new policy are refused. The old ones stay in force.
+#[derive(Debug, thiserror::Error)]
+pub enum RulesFault {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsFault),
+    /// The policy is wrong.
+    #[error(transparent)]
+    Policy(#[from] PolicyFault),
+    /// The policy cannot be read.
+    #[error("{file}: {fault}")]
+    Unreadable {
+        /// The policy file.
+        file: String,
+        /// What the system says.
+        fault: std::io::Error,
+    },
+}
+
+impl Rules {
+    /// These settings, and the policy that they name.
+    pub fn read(settings: Settings) -> Result<Rules, RulesFault> {
+        let file = settings.policy.display().to_string();
+        let text = fs::read_to_string(&settings.policy)
+            .map_err(|fault| RulesFault::Unreadable { file: file.clone(), fault })?;
+        Ok(Rules::new(settings, Policy::parse(&text, &file)?))
+    }
+
+    /// These settings, and this policy.
+    pub fn new(settings: Settings, policy: Policy) -> Rules {
+        let targets = settings.targets.iter().map(|target| target.target.clone()).collect();
+        let dialled = Arc::new(settings.targets.clone());
+        Rules { settings, policy, targets, dialled }
+    }
+}
+
+/// What all connections share.
+pub struct House {
+    rules: ArcSwap<Rules>,
+    ssh: ArcSwap<server::Config>,
+    host_keys: Vec<PrivateKey>,
+    /// The gateway's keys.
+    vault: ArcSwap<Vault>,
+    /// Signing in.
+    pub login: Arc<Login>,
+    /// Records.
+    pub recorder: Recorder,
+    /// The sessions that are open now.
+    pub live: Arc<Live>,
+}
+
+/// A refusal takes this long, whatever its reason, so that its time tells nothing.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// How often a silent client is asked whether it is still there, and how often it may not answer.
+const KEEPALIVE: (Duration, usize) = (Duration::from_secs(30), 3);
+/// A locale, a colour depth or a protocol version needs no more.
+const ENV_VALUE_BYTES_MAX: usize = 128;
+/// Bytes of an SSH packet's payload at most.
+const PACKET_BYTES_MAX: u32 = 32 * 1024;
+
+impl House {
+    /// A house that is ready for its first connection.
+    pub fn new(
+        rules: Rules,
+        host_keys: Vec<PrivateKey>,
+        vault: Vault,
+        login: Arc<Login>,
+        recorder: Recorder,
+    ) -> House {
+        let ssh = ssh_config(&rules.settings, &host_keys);
+        House {
+            rules: ArcSwap::from_pointee(rules),
+            ssh: ArcSwap::from_pointee(ssh),
+            host_keys,
+            vault: ArcSwap::from_pointee(vault),
+            login,
+            recorder,
+            live: Arc::default(),
+        }
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    /// How SSH is spoken with clients.
+    pub fn ssh_config(&self) -> Arc<server::Config> {
+        self.ssh.load_full()
+    }
+
+    /// Reads the settings file and the policy again. Wrong ones are refused whole, and the old ones stay.
+    pub fn reload(&self) -> Result<(), RulesFault> {
+        let old = self.rules();
+        let settings = match &old.settings.file {
+            // Where to listen, where to write and what to log stay until the program starts anew.
+            Some(file) => Settings {
+                listen: old.settings.listen.clone(),
+                data: old.settings.data.clone(),
+                log: old.settings.log.clone(),
+                ..Settings::load(file)?
+            },
+            None => old.settings.clone(),
+        };
+        let rules = Rules::read(settings)?;
+        self.ssh.store(Arc::new(ssh_config(&rules.settings, &self.host_keys)));
+        self.rules.store(Arc::new(rules));
+        Ok(())
+    }
+
+    /// Whether a client may set this variable on a target.
+    pub fn passes_env(&self, name: &str, value: &str) -> bool {
+        self.rules.load().settings.env_allow.allows(name) && is_plain(value)
+    }
+
+    /// Begins to dial a granted target, by the rules under which it was granted.
+    pub fn dial(&self, rules: &Rules, grant: Grant, terminal: bool) -> Dialling {
+        let context = DialContext {
+            vault: self.vault.load_full(),
+            targets: rules.dialled.clone(),
+            pins: rules.settings.pins(),
+            preferred: rules.settings.ssh.preferred(),
+        };
+        let traffic = if terminal { Traffic::Terminal } else { Traffic::Bulk };
+        Box::pin(async move {
+            match dial::dial(&grant, traffic, &context).await {
+                Ok(dial::Dialled { channel, handle }) => {
+                    Ok(Dialled { channel, hang_up: Box::pin(hang_up(handle)) })
+                }
+                Err(fault) => {
+                    tracing::warn!("{fault}");
+                    Err(fault.told())
+                }
+            }
+        })
+    }
+}
+
+/// Whether a variable's value is one line of printable ASCII: nothing that a target's program could trip over.
+fn is_plain(value: &str) -> bool {
+    value.len() <= ENV_VALUE_BYTES_MAX && value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+}
+
+/// Ends a target's connection politely.
+async fn hang_up(handle: client::Handle<dial::TargetHandler>) {
+    if let Err(fault) = handle.disconnect(Disconnect::ByApplication, "", "").await {
+        tracing::debug!("a target's connection was gone before its goodbye: {fault}");
+    }
+}
+
+/// Seconds since 1970 (UTC).
+pub fn now() -> i64 {
+    since_1970().as_secs().cast_signed()
+}
+
+/// Microseconds since 1970 (UTC).
+pub fn now_us() -> u64 {
+    u64::try_from(since_1970().as_micros()).unwrap_or(u64::MAX)
+}
+
+fn since_1970() -> Duration {
+    // A clock before 1970 is a clock that was never set.
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn ssh_config(settings: &Settings, host_keys: &[PrivateKey]) -> server::Config {
+    server::Config {
+        server_id: SshId::Standard("SSH-2.0-bastion".into()),
+        methods: [MethodKind::PublicKey, MethodKind::KeyboardInteractive].as_slice().into(),
+        auth_rejection_time: REFUSAL_TIME,
+        // OpenSSH opens with a "none" that is always refused: not a guess, so not slowed down.
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        keys: host_keys.to_vec(),
+        window_size: WINDOW_BYTES,
+        maximum_packet_size: PACKET_BYTES_MAX,
+        preferred: settings.ssh.preferred(),
+        max_auth_attempts: settings.limits.attempts,
+        inactivity_timeout: None, // it would end idle sessions; policy has a limit of its own for those
+        keepalive_interval: Some(KEEPALIVE.0),
+        keepalive_max: KEEPALIVE.1,
+        ..server::Config::default()
+    }
+}

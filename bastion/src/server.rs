@@ -1,0 +1,215 @@
+//! Accepts connections, one task each, and drains them at shutdown.
+//!
+//! The accept loop is our own: russh's ends at the first `accept` error, which is a moment without free file handles.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use russh::server;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    time::Instant,
+};
+
+use crate::{
+    connection::{Connection, Shared, Stage},
+    house::House,
+    severable::{Severable, Severing},
+    squeeze::Squeeze,
+};
+
+/// How long accepting pauses when it fails, which it does while file handles are exhausted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long open sessions are given to end at a shutdown.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Accepts connections until `stop` says so, then tells the open sessions and waits for them.
+pub async fn serve(house: Arc<House>, doors: Vec<TcpListener>, mut stop: watch::Receiver<bool>) {
+    let strangers = Arc::new(Strangers::default());
+    let mut accepting = tokio::task::JoinSet::new();
+    for door in doors {
+        accepting.spawn(accept(house.clone(), door, strangers.clone()));
+    }
+    // An error means that nobody is left who could say stop: then stop too.
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        tracing::debug!("nobody is left to say stop");
+    }
+    accepting.abort_all();
+    house.live.end_all("the bastion is shutting down");
+    house.live.drained(DRAIN_MAX).await;
+}
+
+async fn accept(house: Arc<House>, door: TcpListener, strangers: Arc<Strangers>) {
+    loop {
+        match door.accept().await {
+            Ok((stream, source)) => {
+                let limits = house.rules().settings.limits;
+                let Some(stranger) =
+                    strangers.admit(source.ip(), limits.unauthenticated, limits.unauthenticated_per_address)
+                else {
+                    tracing::warn!(%source, "too many connections that have not signed in; one refused");
+                    continue;
+                };
+                tokio::spawn(greet(house.clone(), stream, source, stranger));
+            }
+            Err(fault) => {
+                tracing::error!("accepting connections: {fault}; trying again");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Serves one connection. A panic in it ends this task alone.
+async fn greet(house: Arc<House>, stream: TcpStream, source: SocketAddr, stranger: Stranger) {
+    if let Err(fault) = stream.set_nodelay(true) {
+        tracing::debug!(%source, "nodelay: {fault}");
+    }
+    let severing = Severing::default();
+    let squeeze = Squeeze::default();
+    let (stage, staged) = watch::channel(Stage::Unknown);
+    let shared = Arc::new(Shared {
+        source,
+        id: archive::new_id().to_string(),
+        backlog: squeeze.backlog(),
+        channels: Default::default(),
+        stage,
+        severing: severing.clone(),
+    });
+    let connection = Connection::new(house.clone(), shared.clone(), squeeze);
+    let stream = Severable::new(stream, severing.clone());
+    let talk = async {
+        match server::run_stream(house.ssh_config(), stream, connection).await {
+            Ok(running) => running.await,
+            Err(fault) => Err(fault),
+        }
+    };
+    tokio::pin!(talk);
+    let limits = house.rules().settings.limits;
+    let done = tokio::select! {
+        done = &mut talk => Some(done),
+        signed_in = grace(staged, limits.login_grace, limits.sign_in_grace) => {
+            if !signed_in {
+                tracing::info!(%source, "login grace time is over; connection cut");
+                severing.cut();
+            }
+            None
+        }
+    };
+    drop(stranger);
+    let done = match done {
+        Some(done) => done,
+        None => talk.await,
+    };
+    match done {
+        Ok(()) => tracing::debug!(%source, "connection closed"),
+        Err(russh::Error::Join(fault)) => tracing::error!(%source, "connection task failed: {fault}"),
+        Err(fault) => tracing::info!(%source, "connection ended: {fault}"),
+    }
+}
+
+/// Done when somebody has signed in (true), or when the time for it is over (false). A browser sign-in that is under
+/// way stretches it.
+async fn grace(mut stage: watch::Receiver<Stage>, short: Duration, long: Duration) -> bool {
+    let began = Instant::now();
+    loop {
+        let until = match *stage.borrow_and_update() {
+            Stage::SignedIn => return true,
+            Stage::SigningIn => began + long,
+            Stage::Unknown => began + short,
+        };
+        tokio::select! {
+            changed = stage.changed() => if changed.is_err() { return true }, // the connection is over
+            () = tokio::time::sleep_until(until) => return false,
+        }
+    }
+}
+
+/// Connections of which nobody knows yet whose they are: bounded in all, and per address.
+#[derive(Default)]
+struct Strangers(Mutex<HashMap<IpAddr, usize>>);
+
+/// One such connection; counted for as long as this lives.
+struct Stranger(Arc<Strangers>, IpAddr);
+
+impl Strangers {
+    fn admit(self: &Arc<Self>, from: IpAddr, in_all: usize, per_address: usize) -> Option<Stranger> {
+        let from = network(from);
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let here = counts.get(&from).copied().unwrap_or(0);
+        if counts.values().sum::<usize>() >= in_all || here >= per_address {
+            return None;
+        }
+        counts.insert(from, here + 1);
+        Some(Stranger(self.clone(), from))
+    }
+}
+
+impl Drop for Stranger {
+    fn drop(&mut self) {
+        let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(&self.1) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.1);
+            }
+        }
+    }
+}
+
+/// Who has an IPv6 address has a /64 of them.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_are_bounded_in_all_and_per_address() {
+        let strangers = Arc::new(Strangers::default());
+        let [one, other]: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
+
+        let first = strangers.admit(one, 3, 2).unwrap();
+        let _second = strangers.admit(one, 3, 2).unwrap();
+        assert!(strangers.admit(one, 3, 2).is_none(), "two per address");
+        let _third = strangers.admit(other, 3, 2).unwrap();
+        assert!(strangers.admit(other, 3, 2).is_none(), "three in all");
+
+        drop(first);
+        assert!(strangers.admit(one, 3, 2).is_some());
+    }
+
+    #[test]
+    fn addresses_of_one_ipv6_network_count_as_one() {
+        let same = ["2001:db8::1", "2001:db8::ffff:1"].map(|a| network(a.parse().unwrap()));
+        assert_eq!(same[0], same[1]);
+        assert_eq!(network("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.1".parse::<IpAddr>().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_connection_is_cut_and_a_browser_sign_in_has_more_time() {
+        let (short, long) = (Duration::from_secs(30), Duration::from_secs(600));
+        let (stage, staged) = watch::channel(Stage::Unknown);
+        let began = Instant::now();
+        assert!(!grace(staged.clone(), short, long).await);
+        assert_eq!(began.elapsed(), short);
+
+        stage.send_replace(Stage::SigningIn);
+        let began = Instant::now();
+        assert!(!grace(staged.clone(), short, long).await);
+        assert_eq!(began.elapsed(), long);
+
+        stage.send_replace(Stage::SignedIn);
+        assert!(grace(staged, short, long).await);
+    }
+}

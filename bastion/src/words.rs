@@ -1,0 +1,166 @@
+//! The bastion's own words, which begin with a colon where a target would stand.
+
+use gate::Principal;
+use gate::{Printable, exit_code, nearest};
+use serde_json::{Value, json};
+
+use crate::{
+    answer::Answer,
+    menu::{self, Item},
+};
+
+/// What may be told to a caller.
+pub struct Knows {
+    /// Who she is.
+    pub principal: Principal,
+    /// What she may reach.
+    pub items: Vec<Item>,
+}
+
+/// One word, and what it is for.
+struct Word {
+    name: &'static str,
+    says: &'static str,
+    answer: fn(&Knows) -> (String, Value),
+}
+
+/// All of them; `:help` prints this table.
+const WORDS: [Word; 4] = [
+    Word { name: "help", says: "what you can say here", answer: help },
+    Word { name: "whoami", says: "who you are, and how that was proven", answer: whoami },
+    Word { name: "targets", says: "what you may reach, and as whom", answer: targets },
+    Word { name: "login", says: "sign in, so that the next call needs no prompt", answer: login },
+];
+
+/// Answers a word of the bastion's own. Every word takes `--json`.
+pub fn answer(word: &str, arguments: &[String], knows: &Knows) -> Answer {
+    let Some(known) = WORDS.iter().find(|known| known.name == word) else {
+        let names: Vec<&str> = WORDS.iter().map(|known| known.name).collect();
+        let try_this = nearest(word, names.iter().copied()).unwrap_or("help");
+        let line = format!("bastion: no word is called \":{}\"; try: :{try_this}", Printable::of(word));
+        return Answer::refusal(line, exit_code::USAGE);
+    };
+    let json = arguments.iter().any(|argument| argument == "--json");
+    if let Some(wrong) = arguments.iter().find(|argument| *argument != "--json") {
+        let line =
+            format!("bastion: :{word} takes --json and nothing else, found \"{}\"", Printable::of(wrong));
+        return Answer::refusal(line, exit_code::USAGE);
+    }
+    let (text, value) = (known.answer)(knows);
+    Answer::out(if json { format!("{value}\n") } else { text })
+}
+
+/// No target was named, and there is no terminal to ask on: the list, and the code for wrong usage.
+pub fn no_target(knows: &Knows) -> Answer {
+    let err = if knows.items.is_empty() {
+        "bastion: no target is open to you now; ask whoever keeps the policy of this bastion\n".to_owned()
+    } else {
+        format!("bastion: name a target: ssh {}@BASTION TARGET [COMMAND]\n", knows.principal.name)
+    };
+    Answer { out: menu::list(&knows.items), err, code: exit_code::USAGE }
+}
+
+fn help(knows: &Knows) -> (String, Value) {
+    let user = &knows.principal.name;
+    let mut text = format!(
+        "ssh -t {user}@BASTION TARGET            a shell on TARGET\n\
+         ssh {user}@BASTION TARGET COMMAND       run COMMAND there\n\
+         ssh {user}@BASTION LOGIN@TARGET ...     as another login\n\
+         ssh {user}%TARGET@BASTION ...           the same, for clients that cannot pass a command (scp, sftp)\n\
+         \n\
+         ssh {user}@BASTION :WORD [--json]\n"
+    );
+    for word in &WORDS {
+        text.push_str(&format!("  :{:<9} {}\n", word.name, word.says));
+    }
+    let words = WORDS.iter().map(|word| json!({ "word": format!(":{}", word.name), "says": word.says }));
+    (text, Value::Array(words.collect()))
+}
+
+fn whoami(knows: &Knows) -> (String, Value) {
+    let Principal { issuer, subject, name, email, groups, source, key, signed_in_at } = &knows.principal;
+    let list = groups.iter().cloned().collect::<Vec<_>>().join(" ");
+    let text = format!(
+        "name     {name}\nissuer   {issuer}\nsubject  {}\ne-mail   {}\ngroups   {}\nfrom     {source}\nkey      {}\n",
+        Printable::of(subject),
+        Printable::of(email.as_deref().unwrap_or("-")),
+        Printable::of(&list),
+        key.as_deref().unwrap_or("-"),
+    );
+    let value = json!({
+        "name": name.as_str(), "issuer": issuer, "subject": subject, "email": email, "groups": groups,
+        "source": source, "key": key, "signed_in_at": signed_in_at,
+    });
+    (text, value)
+}
+
+fn targets(knows: &Knows) -> (String, Value) {
+    let value =
+        |item: &Item| json!({ "name": item.name.as_str(), "logins": item.logins, "labels": item.labels });
+    (menu::list(&knows.items), Value::Array(knows.items.iter().map(value).collect()))
+}
+
+fn login(knows: &Knows) -> (String, Value) {
+    let Principal { name, key, .. } = &knows.principal;
+    let text = match key {
+        Some(key) => {
+            format!("Signed in as {name}. The key {key} needs no prompt until the sign-in is over.\n")
+        }
+        None => format!(
+            "Signed in as {name}, for this connection: it has no key that a sign-in could be bound to.\n"
+        ),
+    };
+    (text, json!({ "name": name.as_str(), "key": key }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn knows() -> Knows {
+        let principal = Principal {
+            issuer: "https://id.example".into(),
+            subject: "7".into(),
+            name: "alice".parse().unwrap(),
+            email: None,
+            groups: ["sre".to_owned()].into(),
+            source: "127.0.0.1".parse().unwrap(),
+            key: Some("SHA256:x".into()),
+            signed_in_at: 0,
+        };
+        let web1 =
+            Item { name: "web1".parse().unwrap(), logins: vec!["root".parse().unwrap()], labels: vec![] };
+        Knows { principal, items: vec![web1] }
+    }
+
+    #[test]
+    fn every_word_answers_in_text_and_in_one_line_of_json() {
+        for word in &WORDS {
+            assert!(!answer(word.name, &[], &knows()).out.is_empty());
+
+            let json = answer(word.name, &["--json".into()], &knows());
+            assert_eq!((json.code, json.out.lines().count()), (0, 1));
+            serde_json::from_str::<Value>(&json.out).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_is_refused_with_the_nearest_one_and_no_control_byte() {
+        let refused = answer("targest", &[], &knows());
+        assert_eq!(
+            (refused.code, refused.err.contains("try: :targets")),
+            (exit_code::USAGE, true),
+            "{}",
+            refused.err
+        );
+
+        let hostile = answer("\x1b]0;x\x07", &[], &knows());
+        assert!(hostile.err.trim_end().bytes().all(|byte| (0x20..0x7f).contains(&byte)));
+    }
+
+    #[test]
+    fn who_names_no_target_gets_the_list_and_the_code_for_wrong_usage() {
+        let said = no_target(&knows());
+        assert_eq!((said.code, said.out.contains("web1")), (exit_code::USAGE, true));
+    }
+}
