@@ -120,7 +120,7 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct SettingsArgs {
     /// The settings file
-    #[arg(long, value_name = "FILE", env = "BASTION_SETTINGS", default_value = "bastion.toml")]
+    #[arg(long = "config", value_name = "FILE", env = "BASTION_CONFIG", default_value = "bastion.toml")]
     pub settings: PathBuf,
     /// Listen here instead (may be repeated): 127.0.0.1:2222
     #[arg(long, value_name = "ADDRESS:PORT", env = "BASTION_LISTEN", value_delimiter = ',')]

@@ -1,0 +1,172 @@
+//! `bastion demo`: the whole thing on one machine, on loopback, with nothing to prepare.
+//!
+//! Gateway, policy, keys, a development issuer with two people, and one target: this machine's shell. It leaves
+//! nothing behind but what `--data` asks it to keep.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+    path::{Path, PathBuf},
+};
+
+use gate::{Name, Policy, Target};
+use keys::{HOST_KEY, KnownHosts, MasterKey, Vault};
+use tempfile::TempDir;
+
+use crate::{
+    cli,
+    demo_issuer::{self, DemoIssuer},
+    demo_target::DemoTarget,
+    house::Rules,
+    log,
+    serve::{self, Gateway},
+    settings::{DEFAULT_KEY, Log, Login, Settings, TargetSettings},
+};
+
+/// Where the demo listens unless told otherwise.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2222);
+/// The demo's one target.
+const TARGET: &str = "web1";
+/// Name of the demo target's own host key in the vault.
+const TARGET_HOST_KEY: &str = "demo-target";
+
+/// Who may do what in the demo.
+const POLICY: &str = r#"
+[groups]
+sre = { provider = "sre" }
+reviewers = { provider = "reviewers" }
+
+[[rule]]
+name = "demo"
+action = "allow"
+groups = ["sre", "reviewers"]
+targets = ["*"]
+"#;
+
+/// What the demo is told.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Keep recordings, keys and state in this folder; else they go when the demo ends
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Listen here; loopback only
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = LISTEN)]
+    listen: SocketAddr,
+    /// Log this: warn, info, debug
+    #[arg(long, value_name = "FILTER", default_value = "warn")]
+    log: String,
+}
+
+type Done = Result<(), Box<dyn std::error::Error>>;
+
+/// Runs the demo until it is interrupted.
+pub fn run(arguments: Args) -> Done {
+    if !arguments.listen.ip().is_loopback() {
+        return Err(format!(
+            "the demo listens on loopback only, not on {}; try: --listen {LISTEN}",
+            arguments.listen
+        )
+        .into());
+    }
+    log::begin(&Log { filter: arguments.log.clone(), ..Log::default() })?;
+    let (folder, throw_away) = match &arguments.data {
+        Some(folder) => (folder.clone(), None),
+        None => {
+            let made = TempDir::with_prefix("bastion-demo-")?;
+            (made.path().to_owned(), Some(made))
+        }
+    };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    let done = cli::runtime()?.block_on(serve_demo(&arguments, &folder));
+    if let Some(folder) = throw_away {
+        folder.close()?;
+    }
+    done
+}
+
+async fn serve_demo(arguments: &Args, folder: &Path) -> Done {
+    let issuer = DemoIssuer::start().await?;
+    let vault = vault(folder)?;
+    let me = who_runs_this()?;
+    let target =
+        DemoTarget::start(vault.load(TARGET_HOST_KEY)?, vault.public(DEFAULT_KEY)?, me.clone()).await?;
+    let login = Login::new(issuer.issuer_url.clone(), issuer.client_id.to_owned());
+    let mut settings = Settings::embedded(folder, arguments.listen, login);
+    let host_key = KnownHosts::line("127.0.0.1", target.address.port(), &vault.public(TARGET_HOST_KEY)?);
+    settings.targets.insert(TargetSettings::new(describe(&target, &me)?, KnownHosts::parse(&host_key)?));
+    fs::write(&settings.policy, POLICY)?;
+    let rules = Rules::new(settings, Policy::parse(POLICY, "the demo's policy")?);
+
+    let gateway = Gateway::start(rules, vault).await?;
+    let listens = gateway.addresses.first().copied().unwrap_or(arguments.listen);
+    println!("{}", welcome(listens, &issuer, arguments.data.as_deref()));
+    let told = serve::until_told(&gateway.house).await;
+    gateway.stop().await;
+    drop((target, issuer));
+    Ok(told?)
+}
+
+/// The demo's keys: made the first time, found again in a folder that was kept.
+fn vault(folder: &Path) -> Result<Vault, Box<dyn std::error::Error>> {
+    let (file, keys) = (folder.join("master.key"), folder.join("keys"));
+    if file.exists() {
+        let (master, _) = MasterKey::find(Some(&file))?;
+        return Ok(Vault::open(&keys, master)?);
+    }
+    let master = MasterKey::generate()?;
+    master.write_new(&file)?;
+    let mut vault = Vault::create(&keys, master)?;
+    for name in [HOST_KEY, DEFAULT_KEY, TARGET_HOST_KEY] {
+        vault.generate(name)?;
+    }
+    Ok(vault)
+}
+
+/// The login on the demo's target: whoever runs the demo.
+fn who_runs_this() -> io::Result<String> {
+    let uid = fs::metadata("/proc/self")?.uid();
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let own = users.find(|user| user.get(2) == Some(&uid.to_string().as_str()));
+    Ok(own
+        .and_then(|user| user.first().map(|name| (*name).to_owned()))
+        .unwrap_or_else(|| format!("uid{uid}")))
+}
+
+fn describe(target: &DemoTarget, login: &str) -> Result<Target, gate::NameFault> {
+    let login: Name = login.parse()?;
+    Ok(Target {
+        name: TARGET.parse()?,
+        address: target.address.ip().to_string(),
+        port: target.address.port(),
+        labels: BTreeMap::from([("env".into(), "demo".into())]),
+        logins: vec![login.clone()],
+        default_login: Some(login),
+        key: DEFAULT_KEY.parse()?,
+    })
+}
+
+/// The lines to type.
+fn welcome(listens: SocketAddr, issuer: &DemoIssuer, kept: Option<&Path>) -> String {
+    let port = listens.port();
+    let people =
+        demo_issuer::PEOPLE.map(|person| format!("{} (group {})", person.name, person.group)).join(" or ");
+    let kept = match kept {
+        Some(folder) => format!("What is recorded stays in {}.", folder.display()),
+        None => "What is recorded goes when this ends; --data FOLDER keeps it.".to_owned(),
+    };
+    format!(
+        "bastion demo: listening on {listens}, development sign-in at {url}\n\
+         \n\
+         A shell on the target, in another terminal:   ssh -t -p {port} alice@localhost {TARGET}\n\
+         Sign in as {people}; one-time word:   {word}\n\
+         Watch it back:                                 cargo run --release -p replay -- last\n\
+         What you can say:                              ssh -p {port} alice@localhost :help\n\
+         \n\
+         {kept} Ctrl-C ends it.",
+        url = issuer.issuer_url,
+        word = issuer.word(),
+    )
+}
