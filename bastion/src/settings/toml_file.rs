@@ -88,7 +88,7 @@ impl SettingsFault {
     pub fn way_out(&self) -> String {
         match &self.problem {
             Problem::Unreadable(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                "`bastion init` writes settings; --settings FILE names others".into()
+                "`bastion init` writes settings; --config FILE names others".into()
             }
             Problem::Unreadable(_) => {
                 format!("let the user who runs bastion read {}", self.place.file.display())
