@@ -80,6 +80,7 @@ enum Timer {
     TimeOver,
     IdleOver,
     EndHeld,
+    Echo,
     TimeSoon,
     IdleSoon,
     Hint,
@@ -89,7 +90,10 @@ impl Gate {
     /// A gate for what was granted; `opening` is what the client asked for.
     pub fn new(grant: Grant, opening: Opening) -> Gate {
         Gate {
-            echo: opening.pty.as_ref().map(|_| Echo::default()),
+            echo: opening.pty.as_ref().map(|pty| {
+                let (cols, rows) = shown_size(pty.cols, pty.rows);
+                Echo::new(cols, rows)
+            }),
             grant,
             opening,
             stage: Stage::Open,
@@ -169,6 +173,10 @@ impl Gate {
             }
             FromClient::Resize { cols, rows, width_px, height_px } => {
                 let (cols, rows) = crate::clamp_size(cols.into(), rows.into());
+                if let Some(echo) = &mut self.echo {
+                    let (cols, rows) = shown_size(cols, rows);
+                    echo.resized(cols, rows);
+                }
                 let resize = ToTarget::Resize { cols, rows, width_px, height_px };
                 vec![written(now, resized(cols, rows)), Step::ToTarget(resize)]
             }
@@ -224,6 +232,9 @@ impl Gate {
             FromTarget::ErrorData(data) if data.is_empty() => vec![],
             FromTarget::Data(data) => {
                 self.target_is_active(now);
+                if let Some(echo) = &mut self.echo {
+                    echo.answered(&data, now);
+                }
                 vec![written(now, What::Output(data.clone())), Step::ToClient(ToClient::Data(data))]
             }
             FromTarget::ErrorData(data) => {
@@ -269,7 +280,7 @@ impl Gate {
         }
         steps.extend(self.end_output());
         let reason = if client_here { Reason::TargetDone } else { Reason::ClientDone };
-        steps.extend(self.close(reason, None));
+        steps.extend(self.close(reason, None, now));
         steps
     }
 
@@ -297,14 +308,14 @@ impl Gate {
         let due = self.timers().into_iter().find(|(_, at)| at.is_some_and(|at| at <= now));
         let Some((timer, _)) = due else { return vec![] };
         let limits = self.grant.limits();
-        let mut steps = match (timer, &self.stage) {
+        let mut steps = match (timer, self.stage) {
             (Timer::Unrecorded, _) => {
                 let steps = self.tell(&Notice::RecordingFailed, now);
-                self.abandon(Reason::RecordingFailed, steps)
+                self.abandon(Reason::RecordingFailed, steps, now)
             }
-            (Timer::Farewell, Stage::Closing(_, reason)) => self.abandon(*reason, vec![]),
+            (Timer::Farewell, Stage::Closing(_, reason)) => self.abandon(reason, vec![], now),
             (Timer::Farewell, _) => vec![],
-            (Timer::Leftovers, _) => self.abandon(Reason::ClientDone, vec![]),
+            (Timer::Leftovers, _) => self.abandon(Reason::ClientDone, vec![], now),
             (Timer::TimeOver, _) => {
                 self.end(&Notice::TimeOver(limits.longest.unwrap_or_default()), Reason::TimeOver, now)
             }
@@ -312,6 +323,10 @@ impl Gate {
                 self.end(&Notice::IdleOver(limits.idle.unwrap_or_default()), Reason::Idle, now)
             }
             (Timer::EndHeld, _) => self.end_output().into_iter().collect(),
+            (Timer::Echo, _) => {
+                let shown = self.echo.as_mut().and_then(Echo::deadline_came);
+                shown.into_iter().map(|what| written(now, what)).collect()
+            }
             (Timer::TimeSoon, _) => {
                 self.time_warned = true;
                 self.tell(&Notice::TimeSoon(limits.longest.map(warning).unwrap_or_default()), now)
@@ -332,7 +347,7 @@ impl Gate {
         steps
     }
 
-    fn timers(&self) -> [(Timer, Option<Elapsed>); 9] {
+    fn timers(&self) -> [(Timer, Option<Elapsed>); 10] {
         let farewell = if let Stage::Closing(at, _) = self.stage { at } else { None };
         let open = self.stage == Stage::Open;
         let Limits { longest, idle } = self.grant.limits();
@@ -350,6 +365,7 @@ impl Gate {
             (Timer::TimeOver, time_over),
             (Timer::IdleOver, idle_over),
             (Timer::EndHeld, while_open(end_held)),
+            (Timer::Echo, while_open(self.echo.as_ref().and_then(Echo::deadline))),
             (Timer::TimeSoon, while_open(time_soon).filter(|_| !self.time_warned)),
             (Timer::IdleSoon, while_open(idle_soon).filter(|_| !self.idle_warned)),
             (Timer::Hint, while_open(self.hint)),
@@ -371,7 +387,7 @@ impl Gate {
     fn end(&mut self, notice: &Notice, reason: Reason, now: Elapsed) -> Vec<Step> {
         if self.unrecorded.is_some() {
             let steps = self.tell(notice, now);
-            return self.abandon(reason, steps);
+            return self.abandon(reason, steps, now);
         }
         let mut steps = self.say(notice, now);
         if let Some(code) = notice.exit_code().filter(|_| !self.exit_known) {
@@ -379,19 +395,28 @@ impl Gate {
         }
         steps.extend(self.end_output());
         steps.push(Step::ToTarget(ToTarget::Close));
-        steps.extend(self.close(reason, Some(now.after(FAREWELL_MAX))));
+        steps.extend(self.close(reason, Some(now.after(FAREWELL_MAX)), now));
         steps
     }
 
-    fn close(&mut self, reason: Reason, farewell: Option<Elapsed>) -> Option<Step> {
+    fn close(&mut self, reason: Reason, farewell: Option<Elapsed>, now: Elapsed) -> Vec<Step> {
         self.stage = Stage::Closing(farewell, reason);
-        Some(Step::Close(reason))
+        let mut steps = self.last_shown(now);
+        steps.push(Step::Close(reason));
+        steps
     }
 
-    fn abandon(&mut self, reason: Reason, mut steps: Vec<Step>) -> Vec<Step> {
+    fn abandon(&mut self, reason: Reason, mut steps: Vec<Step>, now: Elapsed) -> Vec<Step> {
         self.stage = Stage::Over;
+        steps.extend(self.last_shown(now));
         steps.push(Step::Abandon(reason));
         steps
+    }
+
+    /// What was typed last and is shown by now. The rest is forgotten here.
+    fn last_shown(&mut self, now: Elapsed) -> Vec<Step> {
+        let shown = self.echo.take().map(|mut echo| echo.finish(now)).unwrap_or_default();
+        shown.into_iter().map(|what| written(now, what)).collect()
     }
 
     /// In order with what the client is sent.
@@ -419,10 +444,15 @@ fn synced(at: Elapsed, what: What) -> Step {
     Step::Record(Event { at, what }, WaitsFor::Synced)
 }
 
-/// A size that is not known is shown as programs take it: 80 x 24.
 fn resized(cols: u16, rows: u16) -> What {
+    let (cols, rows) = shown_size(cols, rows);
+    What::Resize { cols, rows }
+}
+
+/// A size that is not known is shown as programs take it: 80 x 24.
+fn shown_size(cols: u16, rows: u16) -> (u16, u16) {
     let or = |size: u16, usual: u16| if size == 0 { usual } else { size };
-    What::Resize { cols: or(cols, 80), rows: or(rows, 24) }
+    (or(cols, 80), or(rows, 24))
 }
 
 fn is_signal(name: &str) -> bool {

@@ -17,6 +17,7 @@ mod policy;
 mod principal;
 mod printable;
 mod request;
+mod screen;
 mod target;
 
 pub use destination::{Caller, Destination, DestinationFault, Said};
