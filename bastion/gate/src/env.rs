@@ -60,7 +60,7 @@ impl EnvFilter {
             };
             if stem.starts_with(OURS)
                 || OURS.starts_with(stem) && name.ends_with('*')
-                || NEVER.iter().any(|p| never(&p))
+                || NEVER.iter().any(never)
             {
                 return Err(EnvFilterFault::Never(name));
             }

@@ -5,15 +5,17 @@
 //! nothing but which of them is named, and one more deny rule never lets more through.
 
 mod explain;
+mod fault;
 mod file;
 mod hours;
 mod pattern;
 mod rule;
+mod shape;
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
 pub use explain::{Asked, Explanation, RuleExplained};
-pub use file::{PolicyFault, PolicyProblem};
+pub use fault::{PolicyFault, PolicyProblem};
 use rule::{Action, Case, Groups, Mismatch, Rule};
 
 use crate::{Kind, Name, Principal, Request, Target};

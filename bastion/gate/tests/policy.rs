@@ -438,3 +438,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_examples_of_the_documentation_are_policies_and_name_every_key() {
+    let text = include_str!("../../../docs/policy.md");
+    let examples: Vec<&str> =
+        text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(examples.len() >= 4);
+    examples.iter().for_each(|example| drop(policy(example)));
+
+    let fault = Policy::parse("[[rule]]\nxyzzyxyzzy = 1\n", "policy.toml").unwrap_err();
+    let keys = fault.way_out.trim_start_matches("one of ").split(", ");
+    for key in keys.chain(["days", "hours", "zone", "members", "provider"]) {
+        assert!(text.contains(&format!("| `{key}` |")), "{key} is not described");
+    }
+}

@@ -1,151 +1,25 @@
-//! The text of policy.toml, and what is wrong with it.
+//! The text of policy.toml, read: a policy, or what is wrong with it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt,
     time::Duration,
 };
 
 use jiff::tz::TimeZone;
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer, value::SeqAccessDeserializer},
-};
 use toml::Spanned;
 
 use super::{
     Limits, Policy,
+    fault::{FILE_BYTES_MAX, PolicyFault, PolicyProblem},
     hours::{self, Hours, Span},
     pattern::Pattern,
     rule::{Action, Group, Groups, KindPattern, Rule},
+    shape::{GroupFile, GroupTable, PolicyFile, RuleFile, WhenFile},
 };
 use crate::{Name, Printable, nearest};
 
-/// What is wrong with a policy file, where, and the way out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PolicyFault {
-    /// The file, as it was named.
-    pub file: String,
-    /// The line, from 1.
-    pub line: usize,
-    /// What was found there.
-    pub problem: PolicyProblem,
-    /// What to do about it, for the line that begins with `try:`.
-    pub way_out: String,
-}
-
-impl fmt::Display for PolicyFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.problem)
-    }
-}
-
-impl std::error::Error for PolicyFault {}
-
-/// What can be wrong with a policy file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[expect(missing_docs, reason = "each message says what the variant means, and its fields stand in it")]
-pub enum PolicyProblem {
-    #[error("the file has {0} bytes, and at most {FILE_BYTES_MAX} are read")]
-    TooLarge(usize),
-    #[error("{0}")]
-    Toml(String),
-    #[error("unknown key {0:?}")]
-    UnknownKey(String),
-    #[error("{0:?} is no name for a rule")]
-    RuleName(String),
-    #[error("two rules are called {0:?}, the other one in line {1}")]
-    RuleTwice(String, usize),
-    #[error("{0:?} is no name for a group")]
-    GroupName(String),
-    #[error("group {0:?} has neither members nor a group of the provider")]
-    EmptyGroup(String),
-    #[error("group {group:?} has {value:?} as member, which is no name of a person")]
-    Member { group: String, value: String },
-    #[error("rule {rule:?} is about group {group:?}, and no group has that name")]
-    NoGroup { rule: String, group: String },
-    #[error("rule {rule:?} does not say who it is about")]
-    NobodyNamed { rule: String },
-    #[error("rule {rule:?} does not say which targets it is about")]
-    NoTargetNamed { rule: String },
-    #[error("rule {rule:?} has an empty list of {key}, and would never match")]
-    EmptyList { rule: String, key: &'static str },
-    #[error("rule {rule:?} has {value:?} among its {key}, which can match no name")]
-    Pattern { rule: String, key: &'static str, value: String },
-    #[error("rule {rule:?} has {value:?} as its login, which is no login's name")]
-    LoginName { rule: String, value: String },
-    #[error("rule {rule:?} has {value:?} as its login, and its own logins do not admit that")]
-    LoginNotAdmitted { rule: String, value: String },
-    #[error("rule {rule:?} is about channels of kind {value:?}, and there is no such kind")]
-    Kind { rule: String, value: String },
-    #[error("rule {rule:?} has {value:?} as its action")]
-    Action { rule: String, value: String },
-    #[error("rule {rule:?} has {value:?} as {key}, which is no length of time")]
-    Duration { rule: String, key: &'static str, value: String },
-    #[error("rule {rule:?} denies, so its {key} means nothing")]
-    MeansNothing { rule: String, key: &'static str },
-    #[error("rule {rule:?} has {value:?} among its days")]
-    Days { rule: String, value: String },
-    #[error("rule {rule:?} has {value:?} among its hours")]
-    Hours { rule: String, value: String },
-    #[error("rule {rule:?} has {value:?} as time zone, and no time zone is called so")]
-    Zone { rule: String, value: String },
-}
-
-/// A policy of five thousand rules has about this size.
-const FILE_BYTES_MAX: usize = 1024 * 1024;
-
 /// A session of a year is a mistake.
 const LONGEST_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PolicyFile {
-    #[serde(default)]
-    groups: BTreeMap<Spanned<String>, Spanned<GroupFile>>,
-    #[serde(default, rename = "rule")]
-    rules: Vec<RuleFile>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct GroupTable {
-    #[serde(default)]
-    members: Vec<Spanned<String>>,
-    #[serde(default)]
-    provider: OneOrMore,
-}
-
-struct GroupFile(GroupTable);
-
-#[derive(Default)]
-struct OneOrMore(Vec<String>);
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleFile {
-    name: Spanned<String>,
-    action: Spanned<String>,
-    #[serde(default)]
-    users: Option<Spanned<Vec<Spanned<String>>>>,
-    groups: Option<Spanned<Vec<Spanned<String>>>>,
-    targets: Option<Spanned<Vec<Spanned<String>>>>,
-    labels: Option<Spanned<BTreeMap<String, Spanned<String>>>>,
-    logins: Option<Spanned<Vec<Spanned<String>>>>,
-    login: Option<Spanned<String>>,
-    channels: Option<Spanned<Vec<Spanned<String>>>>,
-    when: Option<WhenFile>,
-    longest: Option<Spanned<String>>,
-    idle: Option<Spanned<String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WhenFile {
-    days: Option<Spanned<Vec<Spanned<String>>>>,
-    hours: Option<Spanned<Vec<Spanned<String>>>>,
-    zone: Spanned<String>,
-}
 
 impl Policy {
     /// Reads a policy; `file_name` is what faults call it. It is taken whole or not at all.
@@ -506,53 +380,4 @@ fn did_you_mean<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Op
 /// A value of the file, as a message shows it: the message itself puts it in quotes.
 fn shown(value: &str) -> String {
     value.chars().take(Printable::CHARS_MAX).collect()
-}
-
-impl<'de> Deserialize<'de> for GroupFile {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct ListOrTable;
-
-        impl<'de> Visitor<'de> for ListOrTable {
-            type Value = GroupFile;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of names, or a table with `members` and `provider`")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<GroupFile, A::Error> {
-                let members = Vec::deserialize(SeqAccessDeserializer::new(list))?;
-                Ok(GroupFile(GroupTable { members, ..GroupTable::default() }))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<GroupFile, A::Error> {
-                GroupTable::deserialize(MapAccessDeserializer::new(table)).map(GroupFile)
-            }
-        }
-
-        from.deserialize_any(ListOrTable)
-    }
-}
-
-impl<'de> Deserialize<'de> for OneOrMore {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct TextOrList;
-
-        impl<'de> Visitor<'de> for TextOrList {
-            type Value = OneOrMore;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a group at the provider, or a list of them")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<OneOrMore, E> {
-                Ok(OneOrMore(vec![text.to_owned()]))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<OneOrMore, A::Error> {
-                Vec::deserialize(SeqAccessDeserializer::new(list)).map(OneOrMore)
-            }
-        }
-
-        from.deserialize_any(TextOrList)
-    }
 }

@@ -80,6 +80,9 @@ pub(crate) enum Mismatch {
     Time,
 }
 
+/// Whether one part of a rule fits a case.
+type Check = fn(&Rule, &Case<'_>) -> bool;
+
 impl Rule {
     pub(super) fn matches(&self, case: &Case<'_>) -> bool {
         self.mismatches(case).next().is_none()
@@ -87,7 +90,7 @@ impl Rule {
 
     /// Everything in which the rule and the case differ; nothing if it matches.
     pub(super) fn mismatches<'a>(&'a self, case: &'a Case<'a>) -> impl Iterator<Item = Mismatch> + 'a {
-        let checks: [(Mismatch, fn(&Rule, &Case<'_>) -> bool); 5] = [
+        let checks: [(Mismatch, Check); 5] = [
             (Mismatch::Who, |rule, case| rule.is_about(case.principal, case.groups)),
             (Mismatch::Target, |rule, case| rule.covers(case.target)),
             (Mismatch::Login, |rule, case| rule.admits_login(case.login)),
