@@ -1,10 +1,24 @@
 //! The commands, and the one place where a failure is printed.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, BufRead, IsTerminal},
+    process::ExitCode,
+};
 
 use clap::{Parser, Subcommand};
 
-use crate::{demo, log, serve, settings::SettingsArgs};
+use crate::{
+    check::{self, CheckArgs},
+    demo,
+    explain::{self, ExplainArgs},
+    failure::Failure,
+    init::{self, InitArgs},
+    key_commands::{self, KeyArgs},
+    log, serve,
+    settings::SettingsArgs,
+    ssh_config::{self, SshConfigArgs},
+    target_commands::{self, TargetArgs},
+};
 
 /// An SSH gateway that records every session
 #[derive(Parser)]
@@ -22,30 +36,62 @@ enum Command {
     /// Run the gateway
     #[command(after_help = "Example:  bastion serve --config /etc/bastion/bastion.toml")]
     Serve(SettingsArgs),
+    /// Write settings to begin with, a host key and a vault
+    Init(InitArgs),
+    /// Look at settings, policy, targets and keys, and read them aloud
+    Check(CheckArgs),
+    /// Say what would be decided, and by which rule
+    Explain(ExplainArgs),
+    /// Targets: list them, pin their host keys, set them up
+    Target(TargetArgs),
+    /// The keys in the vault
+    Key(KeyArgs),
+    /// Print a block for ~/.ssh/config
+    SshConfig(SshConfigArgs),
 }
 
-/// Exit codes: 0 done, 1 failed, 2 usage.
+/// Exit codes: 0 done, 1 failed, 2 usage, 4 denied.
 pub fn run() -> ExitCode {
+    let out = &mut io::stdout();
     let done = match Arguments::parse().command {
-        Command::Demo(arguments) => demo::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments).map(|()| 0).map_err(unexplained),
         Command::Serve(arguments) => serve(&arguments),
+        Command::Init(arguments) => init::run(&arguments, out),
+        Command::Check(arguments) => check::run(&arguments, out),
+        Command::Explain(arguments) => explain::run(&arguments, out),
+        Command::Target(arguments) => target(&arguments),
+        Command::Key(arguments) => key_commands::run(&arguments, out),
+        Command::SshConfig(arguments) => ssh_config::run(&arguments, out),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("error: {fault}");
-            ExitCode::FAILURE
+        Ok(code) => code.into(),
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.code.into()
         }
     }
 }
 
-type Done = Result<(), Box<dyn std::error::Error>>;
-
-fn serve(arguments: &SettingsArgs) -> Done {
+fn serve(arguments: &SettingsArgs) -> Result<u8, Failure> {
     let settings = arguments.load()?;
-    log::begin(&settings.log)?;
-    runtime()?.block_on(serve::run(settings))?;
-    Ok(())
+    log::begin(&settings.log).map_err(unexplained)?;
+    runtime().map_err(unexplained)?.block_on(serve::run(settings)).map_err(unexplained)?;
+    Ok(0)
+}
+
+fn target(arguments: &TargetArgs) -> Result<u8, Failure> {
+    let mut input = io::BufReader::new(io::stdin());
+    let input: Option<&mut (dyn BufRead + Send)> = match io::stdin().is_terminal() {
+        true => Some(&mut input),
+        false => None,
+    };
+    let mut out = io::stdout();
+    runtime().map_err(unexplained)?.block_on(target_commands::run(arguments, input, &mut out))
+}
+
+/// A fault that brings no way out of its own.
+fn unexplained(fault: impl Into<Box<dyn std::error::Error>>) -> Failure {
+    Failure { code: 1, what: fault.into().to_string(), way_out: None }
 }
 
 /// The runtime of everything that listens.

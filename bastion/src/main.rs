@@ -1,19 +1,27 @@
 //! The gateway's program: arguments in, exit code out.
 
 mod answer;
+mod check;
 mod cli;
 mod connection;
 mod demo;
 mod demo_issuer;
 mod demo_target;
 mod dial;
+mod explain;
+mod failure;
 mod front_desk;
 mod house;
+mod init;
+mod key_commands;
 mod live;
 mod log;
 mod login;
 mod menu;
+#[cfg(test)]
+mod operator_tests;
 mod outbox;
+mod own_keys;
 mod pins;
 mod recorder;
 mod serve;
@@ -22,7 +30,9 @@ mod session;
 mod settings;
 mod severable;
 mod squeeze;
+mod ssh_config;
 mod storm;
+mod target_commands;
 mod wire;
 mod words;
 

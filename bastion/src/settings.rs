@@ -19,7 +19,7 @@ pub use limits::Limits;
 pub use login::{Algorithm, Flow, Login, Prompt};
 pub use ssh::{Ssh, is_gcm};
 pub use targets::{DEFAULT_KEY, TargetSettings, Targets};
-pub use toml_file::{Place, Problem, SettingsFault, nearest};
+pub use toml_file::SettingsFault;
 
 use targets::Tables;
 use toml_file::Source;
@@ -120,16 +120,23 @@ pub enum LogFormat {
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct SettingsArgs {
     /// The settings file
-    #[arg(long = "config", value_name = "FILE", env = "BASTION_CONFIG", default_value = "bastion.toml")]
+    #[arg(
+        long = "config",
+        visible_alias = "settings",
+        global = true,
+        value_name = "FILE",
+        env = "BASTION_CONFIG",
+        default_value = "bastion.toml"
+    )]
     pub settings: PathBuf,
     /// Listen here instead (may be repeated): 127.0.0.1:2222
-    #[arg(long, value_name = "ADDRESS:PORT", env = "BASTION_LISTEN", value_delimiter = ',')]
+    #[arg(long, global = true, value_name = "ADDRESS:PORT", env = "BASTION_LISTEN", value_delimiter = ',')]
     pub listen: Vec<SocketAddr>,
     /// Keep recordings, keys and state here instead
-    #[arg(long, value_name = "FOLDER", env = "BASTION_DATA")]
+    #[arg(long, global = true, value_name = "FOLDER", env = "BASTION_DATA")]
     pub data: Option<PathBuf>,
     /// Log this instead: info, debug, bastion=debug
-    #[arg(long, value_name = "FILTER", env = "BASTION_LOG")]
+    #[arg(long, global = true, value_name = "FILTER", env = "BASTION_LOG")]
     pub log: Option<String>,
 }
 

@@ -216,7 +216,11 @@ fn judge_folder(folder: &Path, facts: &Facts, us: u32) -> Result<(), SecretFileF
     Ok(())
 }
 
-fn check_folder(file: &Path) -> Result<(), SecretFileFault> {
+/// May a secret be put at `file`: can nobody else write to its folder?
+///
+/// # Errors
+/// If somebody can, or there is no such folder.
+pub fn check_folder(file: &Path) -> Result<(), SecretFileFault> {
     let folder = folder_of(file);
     let about =
         std::fs::metadata(folder).map_err(|cause| SecretFileFault::Io { file: folder.to_owned(), cause })?;

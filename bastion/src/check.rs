@@ -1,0 +1,224 @@
+//! `bastion check`: looks at settings, policy, targets and keys, says what is wrong, and reads them aloud.
+
+mod aloud;
+
+use std::{fs, io::Write, os::unix::fs::MetadataExt, path::Path};
+
+use gate::{Policy, Target};
+use keys::{HOST_KEY, Vault, secret_file};
+use serde::Serialize;
+
+use crate::{
+    failure::Failure,
+    own_keys, pins,
+    settings::{Settings, SettingsArgs},
+};
+
+/// `bastion check`
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bastion check\n  bastion check --config /etc/bastion/bastion.toml --json\n\nExit code: 0 if nothing is wrong (warnings allowed), 1 otherwise."
+)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    /// The bastion works, and something in it does not.
+    Warning,
+    /// The bastion does not start.
+    Error,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Finding {
+    level: Level,
+    what: String,
+    #[serde(rename = "try")]
+    way_out: Option<String>,
+}
+
+/// All that is said.
+#[derive(Default, Serialize)]
+struct Report {
+    ok: bool,
+    findings: Vec<Finding>,
+    settings: Vec<String>,
+    targets: Vec<String>,
+    policy: Vec<String>,
+}
+
+/// Runs `bastion check`. Answers 0 if the bastion can start, 1 if not.
+///
+/// # Errors
+/// If the answer cannot be written: what is wrong is part of the answer.
+pub fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<u8, Failure> {
+    let report = look(&args.settings);
+    match args.json {
+        true => writeln!(out, "{}", serde_json::to_string(&report).map_err(std::io::Error::other)?)?,
+        false => report.print(out)?,
+    }
+    Ok(u8::from(!report.ok))
+}
+
+fn look(args: &SettingsArgs) -> Report {
+    let mut report = Report::default();
+    if let Some(settings) = report.unless_wrong(args.load().map_err(Failure::from)) {
+        report.settings = aloud::settings(&settings);
+        report.targets = settings.targets.iter().map(aloud::target).collect();
+        report.look_at_policy(&settings);
+        report.look_at_keys(&settings);
+        report.look_at_files(&settings);
+    }
+    report.ok = !report.findings.iter().any(|finding| finding.level == Level::Error);
+    report
+}
+
+impl Report {
+    fn look_at_policy(&mut self, settings: &Settings) {
+        let Some(policy) = self.unless_wrong(own_keys::policy(settings)) else { return };
+        self.policy = policy.sentences().collect();
+        let targets: Vec<Target> = settings.targets.iter().map(|target| target.target.clone()).collect();
+        self.rules_without_target(settings, &policy, &targets);
+    }
+
+    fn rules_without_target(&mut self, settings: &Settings, policy: &Policy, targets: &[Target]) {
+        for (rule, line) in policy.rules_without_target(targets) {
+            let file = settings.policy.display();
+            self.warn(
+                format!("{file}:{line}: rule {rule:?} is about no target that there is"),
+                "correct its targets and labels, or add the target",
+            );
+        }
+    }
+
+    fn look_at_keys(&mut self, settings: &Settings) {
+        let Some((vault, _)) = self.unless_wrong(own_keys::open_vault(settings)) else { return };
+        self.unless_wrong(own_keys::host_keys(settings, &vault));
+        for name in
+            vault.keys().unwrap_or_default().iter().map(|key| &key.name).filter(|name| *name != HOST_KEY)
+        {
+            self.unless_wrong(vault.load(name).map_err(Failure::from));
+        }
+        for target in settings.targets.iter() {
+            self.look_at_target(settings, &vault, &target.target, target.host_keys.clone());
+        }
+    }
+
+    fn look_at_target(
+        &mut self,
+        settings: &Settings,
+        vault: &Vault,
+        target: &Target,
+        mut known: keys::KnownHosts,
+    ) {
+        let Target { name, key, address, port, .. } = target;
+        if !vault.has(key.as_str()) {
+            self.warn(
+                format!("target {name} names key {:?}, which is not in the vault", key.as_str()),
+                format!("bastion key new {key}"),
+            );
+        }
+        let Some(pinned) = self.unless_wrong(pins::read(&settings.pins(), name).map_err(Failure::from))
+        else {
+            return;
+        };
+        known.extend(pinned);
+        if known.keys(address, *port).is_empty() {
+            self.warn(
+                format!("target {name} at {address}:{port} has no known host key: no session will open it"),
+                format!("bastion target pin {name}"),
+            );
+        }
+    }
+
+    fn look_at_files(&mut self, settings: &Settings) {
+        if let Some(file) = &settings.login.client_secret_file {
+            self.unless_wrong(secret_file::check(file).map_err(Failure::from));
+        }
+        if let Some(file) = &settings.login.ca_file
+            && let Err(cause) = fs::metadata(file)
+        {
+            self.wrong(Failure::new(
+                format!("{}: {cause}", file.display()),
+                "set login.ca_file to a PEM file",
+            ));
+        }
+        self.look_at_data(&settings.data);
+        if let Some(master_key) = &settings.keys.master_key_file
+            && master_key.starts_with(&settings.data)
+        {
+            self.warn(
+                format!(
+                    "{} lies in the data folder: whoever gets a copy of that folder can open the vault",
+                    master_key.display()
+                ),
+                "move it out, and set keys.master_key_file",
+            );
+        }
+    }
+
+    fn look_at_data(&mut self, data: &Path) {
+        let shown = data.display();
+        match fs::metadata(data) {
+            Err(cause) => {
+                self.wrong(Failure::new(format!("{shown}: {cause}"), "set `data`, or run `bastion init`"))
+            }
+            Ok(about) if !about.is_dir() => {
+                self.wrong(Failure::new(format!("{shown} is no folder"), "set `data` to a folder"));
+            }
+            Ok(about) if about.mode() & 0o077 != 0 => self.wrong(Failure::new(
+                format!("{shown} has mode {:04o}, and others can enter it", about.mode() & 0o7777),
+                format!("chmod 700 {shown}"),
+            )),
+            Ok(_) => {}
+        }
+    }
+
+    /// The value, or a finding.
+    fn unless_wrong<T>(&mut self, found: Result<T, Failure>) -> Option<T> {
+        found.map_err(|failure| self.wrong(failure)).ok()
+    }
+
+    fn wrong(&mut self, failure: Failure) {
+        self.findings.push(Finding { level: Level::Error, what: failure.what, way_out: failure.way_out });
+    }
+
+    fn warn(&mut self, what: String, way_out: impl Into<String>) {
+        self.findings.push(Finding { level: Level::Warning, what, way_out: Some(way_out.into()) });
+    }
+
+    fn print(&self, out: &mut dyn Write) -> Result<(), Failure> {
+        for (title, lines) in
+            [("Settings", &self.settings), ("Targets", &self.targets), ("Policy", &self.policy)]
+        {
+            if !lines.is_empty() {
+                writeln!(out, "{title}")?;
+            }
+            for line in lines {
+                writeln!(out, "  {line}")?;
+            }
+        }
+        for finding in &self.findings {
+            let level = if finding.level == Level::Error { "error" } else { "warning" };
+            writeln!(out, "{level}: {}", finding.what)?;
+            if let Some(way_out) = &finding.way_out {
+                writeln!(out, "  try: {way_out}")?;
+            }
+        }
+        writeln!(
+            out,
+            "{}",
+            if self.ok { "The bastion can start." } else { "The bastion cannot start like this." }
+        )?;
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! Settings as sentences.
+
+use std::time::Duration;
+
+use crate::settings::{Durability, Prompt, Settings, TargetSettings};
+
+/// What the settings mean, in plain sentences.
+pub fn settings(settings: &Settings) -> Vec<String> {
+    let Settings { listen, login, ssh, limits, .. } = settings;
+    let listens: Vec<String> = listen.ssh.iter().map(ToString::to_string).collect();
+    let names = |names: &[&str]| names.join(", ");
+    let ciphers: Vec<&str> = ssh.ciphers.iter().map(AsRef::as_ref).collect();
+    let kex: Vec<&str> = ssh.kex.iter().map(AsRef::as_ref).collect();
+    let env: Vec<&str> = settings.env_allow.patterns().collect();
+    vec![
+        format!("It listens on {}.", listens.join(" and ")),
+        format!("Recordings, keys and state lie in {}.", settings.data.display()),
+        format!("The policy is {}.", settings.policy.display()),
+        format!("People sign in at {} as client {:?}; their name is the claim {:?}, their groups {:?}.", login.issuer, login.client_id, login.name_claim, login.groups_claim),
+        binding(login.binding),
+        match login.prompt {
+            Prompt::Enter => "The prompt asks for Enter, so that every client shows it.".into(),
+            Prompt::None => "No key press is asked for; clients that hide instructions show nothing.".into(),
+        },
+        match settings.recording.durability {
+            Durability::Written => "A byte is relayed once its record is written: it survives a killed process, and within 200 ms a power cut.".into(),
+            Durability::Synced => "A byte is relayed once its record is on the disk: it survives a power cut.".into(),
+        },
+        format!("Ciphers, most wanted first: {}.", names(&ciphers)),
+        format!("Key exchanges: {}.", names(&kex)),
+        format!("Clients may set the variables {}.", names(&env)),
+        format!(
+            "At most {} connections wait to sign in, {} of one address, each {} ({} while its owner is at the provider).",
+            limits.unauthenticated,
+            limits.unauthenticated_per_address,
+            time(limits.login_grace),
+            time(limits.sign_in_grace)
+        ),
+        format!(
+            "A connection has at most {} channels, a person {} sessions, a session {} variables.",
+            limits.channels_per_connection, limits.sessions_per_person, limits.env
+        ),
+    ]
+}
+
+/// One target in a sentence.
+pub fn target(settings: &TargetSettings) -> String {
+    let TargetSettings { target, connect_timeout, .. } = settings;
+    let logins: Vec<String> = target
+        .logins
+        .iter()
+        .map(|login| match target.default_login.as_ref() == Some(login) {
+            true => format!("{login} (default)"),
+            false => login.to_string(),
+        })
+        .collect();
+    let labels: Vec<String> = target.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+    let labels = if labels.is_empty() { String::new() } else { format!(" [{}]", labels.join(", ")) };
+    format!(
+        "{}{labels} is {}:{}, opened as {} with key {:?} within {}.",
+        target.name,
+        target.address,
+        target.port,
+        logins.join(" or "),
+        target.key.as_str(),
+        time(*connect_timeout)
+    )
+}
+
+fn binding(length: Duration) -> String {
+    if length.is_zero() {
+        return "Each connection signs in through the browser.".into();
+    }
+    format!("After a sign-in its key signs in alone for {}.", time(length))
+}
+
+/// As one would write it into the settings.
+fn time(length: Duration) -> String {
+    let (hours, minutes, seconds) =
+        (length.as_secs() / 3600, length.as_secs() / 60 % 60, length.as_secs() % 60);
+    let parts: Vec<String> = [(hours, "h"), (minutes, "m"), (seconds, "s")]
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, unit)| format!("{number}{unit}"))
+        .collect();
+    match parts.is_empty() {
+        true => format!("{length:?}"),
+        false => parts.join(" "),
+    }
+}

@@ -1,0 +1,231 @@
+//! `bastion target`: which targets there are, which host keys they have, and what their administrators must do.
+
+use std::{
+    io::{BufRead, Write},
+    net::{IpAddr, UdpSocket},
+};
+
+use keys::{KnownHosts, PublicKey, Vault, fingerprint};
+use serde_json::json;
+
+use crate::{
+    dial::{self, DialProblem},
+    failure::Failure,
+    own_keys, pins,
+    settings::{Settings, SettingsArgs, TargetSettings},
+};
+
+/// `bastion target`
+#[derive(Debug, clap::Args)]
+pub struct TargetArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(subcommand)]
+    command: TargetCommand,
+}
+
+/// What to do with targets.
+#[derive(Debug, clap::Subcommand)]
+pub enum TargetCommand {
+    /// List the targets
+    #[command(after_help = "Example:\n  bastion target list --json")]
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask a target for its host key, show it, and trust it from now on
+    #[command(
+        after_help = "Example:\n  bastion target pin web1\n\nCompare the fingerprint with what the target's administrator sees:\n  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+    )]
+    Pin {
+        /// The target
+        name: String,
+        /// Trust it without asking: only on a network where nobody can stand in between
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Print what a target's administrator must do to let the bastion in
+    #[command(after_help = "Example:\n  bastion target setup web1")]
+    Setup {
+        /// The target
+        name: String,
+    },
+}
+
+/// Runs `bastion target`. `input` answers questions; none if there is nobody to ask.
+///
+/// # Errors
+/// If there is no such target, it cannot be reached, or its host key is not confirmed.
+pub async fn run(
+    args: &TargetArgs,
+    input: Option<&mut (dyn BufRead + Send)>,
+    out: &mut (dyn Write + Send),
+) -> Result<u8, Failure> {
+    let settings = args.settings.load()?;
+    match &args.command {
+        TargetCommand::List { json } => list(&settings, *json, out)?,
+        TargetCommand::Pin { name, yes } => pin(&settings, name, *yes, input, out).await?,
+        TargetCommand::Setup { name } => setup(&settings, name, out)?,
+    }
+    Ok(0)
+}
+
+fn list(settings: &Settings, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    if json {
+        let all: Result<serde_json::Value, Failure> =
+            settings.targets.iter().map(|target| shown(settings, target)).collect();
+        writeln!(out, "{}", all?)?;
+        return Ok(());
+    }
+    for TargetSettings { target, .. } in settings.targets.iter() {
+        let labels: Vec<String> =
+            target.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+        let logins: Vec<&str> = target.logins.iter().map(gate::Name::as_str).collect();
+        let (name, address, port) = (&target.name, &target.address, target.port);
+        writeln!(out, "{name}  {address}:{port}  {}  {}", logins.join(","), labels.join(","))?;
+    }
+    Ok(())
+}
+
+fn shown(
+    settings: &Settings,
+    TargetSettings { target, host_keys, .. }: &TargetSettings,
+) -> Result<serde_json::Value, Failure> {
+    let pinned = pins::read(&settings.pins(), &target.name)?;
+    let known = |hosts: &KnownHosts| -> Vec<String> {
+        hosts.keys(&target.address, target.port).iter().map(fingerprint).collect()
+    };
+    Ok(json!({
+        "name": target.name,
+        "address": target.address,
+        "port": target.port,
+        "labels": target.labels,
+        "logins": target.logins,
+        "default_login": target.default_login,
+        "key": target.key,
+        "host_keys": known(host_keys),
+        "pinned": known(&pinned),
+    }))
+}
+
+async fn pin(
+    settings: &Settings,
+    name: &str,
+    yes: bool,
+    input: Option<&mut (dyn BufRead + Send)>,
+    out: &mut (dyn Write + Send),
+) -> Result<(), Failure> {
+    let TargetSettings { target, connect_timeout, .. } = own_keys::target(settings, name)?;
+    let before = pins::read(&settings.pins(), &target.name)?.keys(&target.address, target.port);
+    let key = dial::scan(&target.address, target.port, *connect_timeout, settings.ssh.preferred())
+        .await
+        .map_err(|problem| unreachable(target, &problem))?;
+
+    show_key(target, &before, &key, out)?;
+    if before.iter().any(|old| old.key_data() == key.key_data()) {
+        writeln!(out, "It is pinned already.")?;
+        return Ok(());
+    }
+    if !yes {
+        confirm(target, input, out)?;
+    }
+    pins::write(&settings.pins(), &target.name, &[KnownHosts::line(&target.address, target.port, &key)])?;
+    writeln!(out, "Pinned. It holds from the next session on.")?;
+    Ok(())
+}
+
+fn show_key(
+    target: &gate::Target,
+    before: &[PublicKey],
+    key: &PublicKey,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let gate::Target { name, address, port, .. } = target;
+    writeln!(out, "{name} at {address}:{port} shows this host key:")?;
+    writeln!(out, "  {}  {}", key.algorithm().as_str(), fingerprint(key))?;
+    for old in before {
+        writeln!(out, "Pinned until now:\n  {}  {}", old.algorithm().as_str(), fingerprint(old))?;
+    }
+    Ok(())
+}
+
+fn confirm(
+    target: &gate::Target,
+    input: Option<&mut (dyn BufRead + Send)>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let Some(input) = input else {
+        return Err(Failure::usage(
+            "there is no terminal to confirm the host key on",
+            format!("compare the fingerprint above, then: bastion target pin {} --yes", target.name),
+        ));
+    };
+    write!(out, "Compare it with what its administrator sees. Trust it? Type yes: ")?;
+    out.flush()?;
+    let mut answer = String::new();
+    input.read_line(&mut answer)?;
+    if answer.trim() == "yes" {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{} was not pinned", target.name), "answer with the whole word yes"))
+}
+
+fn unreachable(target: &gate::Target, problem: &DialProblem) -> Failure {
+    let gate::Target { name, address, port, .. } = target;
+    Failure::new(
+        format!("{name} at {address}:{port}: {problem}"),
+        format!("ssh-keyscan -p {port} {address} from this machine shows whether it is reachable"),
+    )
+}
+
+fn setup(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    let TargetSettings { target, .. } = own_keys::target(settings, name)?;
+    let keys = Vault::list(&settings.vault())?;
+    let key = keys.iter().find(|key| key.name == target.key.as_str()).ok_or_else(|| {
+        let what = format!("target {name:?} names key {:?}, which is not in the vault", target.key.as_str());
+        Failure::new(what, format!("bastion key new {}", target.key))
+    })?;
+    let public = PublicKey::new(key.public.key_data().clone(), format!("bastion-{}", key.name));
+    let public = public.to_openssh().unwrap_or_default();
+    let from = our_address(&target.address, target.port);
+    let (address, port) = (&target.address, target.port);
+
+    writeln!(
+        out,
+        "# On {name} ({address}:{port}), as root: let the bastion in, and nobody else with its key."
+    )?;
+    match &from {
+        Some(_) => writeln!(
+            out,
+            "# from= is this machine's address on the way to {address}; behind NAT, write the outer one."
+        )?,
+        None => writeln!(out, "# Write the bastion's address, as {name} sees it, into from=.")?,
+    }
+    let from = from.map_or("ADDRESS-OF-THE-BASTION".to_owned(), |address| address.to_string());
+    for login in &target.logins {
+        writeln!(out, "\n# for the login {login}")?;
+        writeln!(out, "install -d -m 700 -o {login} ~{login}/.ssh")?;
+        writeln!(out, "cat >> ~{login}/.ssh/authorized_keys <<'END'")?;
+        writeln!(out, "from=\"{from}\",restrict,pty {public}")?;
+        writeln!(out, "END")?;
+        writeln!(
+            out,
+            "chown {login} ~{login}/.ssh/authorized_keys && chmod 600 ~{login}/.ssh/authorized_keys"
+        )?;
+    }
+    writeln!(out, "\n# Then show the fingerprint of the host key, to be compared when the bastion pins it:")?;
+    writeln!(out, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")?;
+    writeln!(out, "\n# On the bastion:\n#   bastion target pin {name}")?;
+    Ok(())
+}
+
+/// The address that we would come from. Connecting a UDP socket asks the routing table, and sends nothing.
+fn our_address(address: &str, port: u16) -> Option<IpAddr> {
+    let local = |bind: &str| {
+        let socket = UdpSocket::bind(bind).ok()?;
+        socket.connect((address, port)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    local("0.0.0.0:0").or_else(|| local("[::]:0"))
+}
