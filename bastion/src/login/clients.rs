@@ -19,6 +19,27 @@ use super::*;
 /// A client and a provider need a second or two each; a busy machine is slower.
 const CLIENT_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// Answers what it is asked from its terminal, as a program with asyncssh inside would.
+const ASYNCSSH: &str = r#"
+import asyncio, asyncssh, sys
+
+class Person(asyncssh.SSHClient):
+    def kbdint_auth_requested(self):
+        return ''
+
+    def kbdint_challenge_received(self, name, instructions, lang, prompts):
+        print(instructions, end='', flush=True)
+        return [input(text) for text, echo in prompts]
+
+async def main(port, user, key):
+    door = asyncssh.connect('127.0.0.1', int(port), username=user, client_keys=[key], known_hosts=None,
+                            client_factory=Person, agent_path=None)
+    async with door as connection:
+        print((await connection.run('whoami')).stdout)
+
+asyncio.run(main(*sys.argv[1:]))
+"#;
+
 struct Door(SignIn);
 
 impl Handler for Door {
@@ -65,6 +86,7 @@ impl Handler for Door {
 
 struct House {
     provider: RealProvider,
+    login: Arc<Login>,
     port: u16,
     host_key: String,
     folder: tempfile::TempDir,
@@ -87,16 +109,17 @@ impl House {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
+        let shared = login.clone();
         tokio::spawn(async move {
             while let Ok((stream, source)) = listener.accept().await {
-                tokio::spawn(serve(config.clone(), stream, SignIn::new(login.clone(), source)));
+                tokio::spawn(serve(config.clone(), stream, SignIn::new(shared.clone(), source)));
             }
         });
         let key = folder.path().join("key");
         let made =
             Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key).status().await;
         assert!(made.unwrap().success());
-        House { provider, port, host_key, folder }
+        House { provider, login, port, host_key, folder }
     }
 
     fn openssh(&self, user: &str, more: &[&str]) -> Vec<String> {
@@ -127,6 +150,13 @@ impl House {
             "127.0.0.1",
         ];
         fixed.into_iter().chain(["whoami"]).map(str::to_owned).collect()
+    }
+
+    fn asyncssh(&self, user: &str) -> Vec<String> {
+        let key = self.folder.path().join("key").display().to_string();
+        // Debian's own python, for which Debian's asyncssh is installed.
+        let fixed = ["/usr/bin/python3", "-W", "ignore", "-c", ASYNCSSH];
+        fixed.into_iter().map(str::to_owned).chain([self.port.to_string(), user.to_owned(), key]).collect()
     }
 
     /// Runs a client on a terminal; at the prompt somebody confirms as alice and Enter is pressed.
@@ -283,4 +313,40 @@ async fn plink_signs_in_by_prompt() {
     let house = House::asking(Prompt::Enter).await;
     let shown = house.sign_in(&house.plink("alice")).await;
     assert!(shown.contains("in as alice"), "{shown}");
+}
+
+#[tokio::test]
+async fn asyncssh_signs_in_by_prompt() {
+    let house = House::asking(Prompt::Enter).await;
+    let shown = house.sign_in(&house.asyncssh("alice")).await;
+    assert!(shown.contains("in as alice"), "{shown}");
+}
+
+#[tokio::test]
+async fn plink_and_asyncssh_need_no_key_pressed_where_prompts_are_off() {
+    let house = House::asking(Prompt::None).await;
+    for line in [house.asyncssh("alice"), house.plink("alice")] {
+        let done = async {
+            let mut seat = Seat::at(&line);
+            let shown = seat.read_until("began it yourself").await;
+            house.provider.approve(&code_in(&shown), &ALICE);
+            seat.read_to_end().await
+        };
+        let shown = tokio::time::timeout(CLIENT_TIME_MAX, done).await.unwrap();
+        assert!(shown.contains("in as alice"), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_is_killed_at_the_prompt_is_noticed_and_its_sign_in_dropped() {
+    for prompt in [Prompt::Enter, Prompt::None] {
+        let house = House::asking(prompt).await;
+        let mut seat = Seat::at(&house.openssh("alice", &[]));
+        seat.read_until("began it yourself").await;
+        assert_eq!(house.login.places.available_permits(), FLOWS_MAX - 1);
+
+        seat.child.start_kill().unwrap();
+        let given_back = house.login.places.clone().acquire_many_owned(FLOWS_MAX as u32);
+        drop(tokio::time::timeout(Duration::from_secs(20), given_back).await.unwrap().unwrap());
+    }
 }
