@@ -5,7 +5,6 @@
 //! heard by its own task, in order, from its queue; the calls here only give the replies that the protocol wants.
 
 use std::{
-    borrow::Cow,
     collections::HashMap,
     net::SocketAddr,
     sync::{
@@ -16,7 +15,7 @@ use std::{
 
 use gate::{Forwarding, Notice};
 use russh::{
-    Channel, ChannelId, ChannelOpenFailure, MethodKind, MethodSet, Sig,
+    Channel, ChannelId, ChannelOpenFailure, Sig,
     server::{self, Auth, ChannelOpenHandle, Msg, Response, VerifiedPublicKey},
 };
 use tokio::sync::watch;
@@ -24,7 +23,7 @@ use tokio::sync::watch;
 use crate::{
     front_desk,
     house::House,
-    login::{InteractiveAnswer, KeyAnswer, SignIn},
+    login::{InteractiveAnswer, SignIn},
     severable::Severing,
     squeeze::Squeeze,
 };
@@ -81,10 +80,6 @@ impl Connection {
         Connection { house, shared, sign_in, user, squeeze, started, refused }
     }
 
-    fn methods(kinds: &[MethodKind]) -> Option<MethodSet> {
-        Some(MethodSet::from(kinds))
-    }
-
     /// Answers the request that starts a channel's program; the second on one channel is refused.
     fn start(&mut self, channel: ChannelId, session: &mut server::Session) -> Result<(), russh::Error> {
         match self.started.insert(channel, true) {
@@ -121,14 +116,7 @@ impl server::Handler for Connection {
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         self.user = user.to_owned();
-        Ok(match self.sign_in.key_proven(user, key.public_key) {
-            KeyAnswer::Success(_) => Auth::Accept,
-            KeyAnswer::PartialSuccess => Auth::Reject {
-                proceed_with_methods: Self::methods(&[MethodKind::KeyboardInteractive]),
-                partial_success: true,
-            },
-            KeyAnswer::Failure => Auth::reject(),
-        })
+        Ok(self.sign_in.key_proven(user, key.public_key).into())
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -142,22 +130,11 @@ impl server::Handler for Connection {
             answers.map(|answer| String::from_utf8_lossy(&answer).into_owned()).collect::<Vec<_>>()
         });
         self.shared.stage.send_replace(Stage::SigningIn);
-        Ok(match self.sign_in.interactive(user, answers).await {
-            InteractiveAnswer::Ask(question) => Auth::Partial {
-                name: Cow::Borrowed(""),
-                instructions: Cow::Owned(question.instructions),
-                prompts: question
-                    .prompts
-                    .into_iter()
-                    .map(|(prompt, echo)| (Cow::Owned(prompt), echo))
-                    .collect(),
-            },
-            InteractiveAnswer::Success(_) => Auth::Accept,
-            InteractiveAnswer::Failure => {
-                self.shared.stage.send_replace(Stage::Unknown);
-                Auth::reject()
-            }
-        })
+        let answer = self.sign_in.interactive(user, answers).await;
+        if answer == InteractiveAnswer::Failure {
+            self.shared.stage.send_replace(Stage::Unknown);
+        }
+        Ok(answer.into())
     }
 
     async fn auth_succeeded(&mut self, _: &mut server::Session) -> Result<(), russh::Error> {

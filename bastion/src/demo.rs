@@ -15,6 +15,8 @@ use gate::{Name, Policy, Target};
 use keys::{HOST_KEY, KnownHosts, MasterKey, Vault};
 use tempfile::TempDir;
 
+use tokio::sync::watch;
+
 use crate::{
     cli,
     demo_issuer::{self, DemoIssuer},
@@ -102,10 +104,18 @@ async fn serve_demo(arguments: &Args, folder: &Path) -> Done {
     let gateway = Gateway::start(rules, vault).await?;
     let listens = gateway.addresses.first().copied().unwrap_or(arguments.listen);
     println!("{}", welcome(listens, &issuer, arguments.data.as_deref()));
+    tokio::spawn(tell_words(issuer.words()));
     let told = serve::until_told(&gateway.house).await;
     gateway.stop().await;
     drop((target, issuer));
     Ok(told?)
+}
+
+/// Each word confirms one sign-in; the next one is shown here, and nowhere else. Ends with the issuer.
+async fn tell_words(mut words: watch::Receiver<String>) {
+    while words.changed().await.is_ok() {
+        println!("One-time word for the next sign-in:   {}", *words.borrow_and_update());
+    }
 }
 
 /// The demo's keys: made the first time, found again in a folder that was kept.

@@ -156,11 +156,6 @@ impl SignIn {
         }
     }
 
-    /// Whether a person is being waited for: the grace of a connection without a sign-in must not cut her off.
-    pub fn is_waiting_for_person(&self) -> bool {
-        matches!(&self.state, State::Asking { .. })
-    }
-
     /// Hears that the client proved `key` as `user`. To be called for verified signatures only, never for offers.
     pub fn key_proven(&mut self, user: &str, key: &PublicKey) -> KeyAnswer {
         if !self.turn_to(user) {

@@ -16,6 +16,7 @@ impl Clock {
     }
 
     /// A clock that shows what `read` says.
+    #[cfg(test)]
     pub fn pretended(read: impl Fn() -> SystemTime + Send + Sync + 'static) -> Clock {
         Clock(Arc::new(read))
     }
