@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use gate::{Forwarding, Notice};
+use gate::{Forwarding, Notice, Printable};
 use russh::{
     Channel, ChannelId, ChannelOpenFailure, Sig,
     server::{self, Auth, ChannelOpenHandle, Msg, Response, VerifiedPublicKey},
@@ -24,7 +24,6 @@ use crate::{
     front_desk,
     house::House,
     login::{InteractiveAnswer, SignIn},
-    severable::Severing,
     squeeze::Squeeze,
 };
 
@@ -43,8 +42,6 @@ pub struct Shared {
     pub channels: AtomicUsize,
     /// How far sign-in is: the grace clock looks at it.
     pub stage: watch::Sender<Stage>,
-    /// Ends the connection, whatever it waits for.
-    pub severing: Severing,
 }
 
 /// How far a connection has come.
@@ -67,17 +64,15 @@ pub struct Connection {
     squeeze: Squeeze,
     /// Whether a channel has had its shell, command or subsystem: one program per channel.
     started: HashMap<ChannelId, bool>,
-    /// Handles of refused channels. Dropped, one would refuse its channel a second time, and stock clients hang up
-    /// on that; kept until the connection is over, it has nobody left to tell.
-    refused: Vec<ChannelOpenHandle>,
+    refusals: usize,
 }
 
 impl Connection {
     /// A handler for a connection that nothing is known of yet.
     pub fn new(house: Arc<House>, shared: Arc<Shared>, squeeze: Squeeze) -> Connection {
         let sign_in = SignIn::new(house.login.clone(), shared.source);
-        let (user, started, refused) = (String::new(), HashMap::new(), Vec::new());
-        Connection { house, shared, sign_in, user, squeeze, started, refused }
+        let (user, started) = (String::new(), HashMap::new());
+        Connection { house, shared, sign_in, user, squeeze, started, refusals: 0 }
     }
 
     /// Answers the request that starts a channel's program; the second on one channel is refused.
@@ -88,20 +83,26 @@ impl Connection {
         }
     }
 
-    /// Refuses a forward in words, which russh's own refusal has no place for.
-    fn refuse_forward(
+    /// Refuses a forward. russh's refusal has no place for a sentence, so that goes as a debug message beside it, which
+    /// clients show when asked to be verbose, and into the log.
+    async fn refuse_forward(
         &mut self,
-        channel: ChannelId,
         reply: ChannelOpenHandle,
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
-        self.refused.push(reply);
-        tracing::info!(connection = %self.shared.id, user = %self.user.escape_debug(), "port forwarding refused");
-        if self.refused.len() > REFUSALS_MAX {
+        self.say_refused(Forwarding::Local, session)?;
+        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+        Ok(())
+    }
+
+    fn say_refused(&mut self, what: Forwarding, session: &mut server::Session) -> Result<(), russh::Error> {
+        let sentence = Notice::Forwarding(what);
+        tracing::info!(connection = %self.shared.id, user = %Printable::of(&self.user), "refused: {sentence}");
+        self.refusals += 1;
+        if self.refusals > REFUSALS_MAX {
             return Err(russh::Error::Disconnect);
         }
-        let why = format!("bastion: {}", Notice::Forwarding(Forwarding::Local));
-        session.channel_open_failure(channel, ChannelOpenFailure::AdministrativelyProhibited, &why, "en")
+        session.debug(true, &format!("bastion: {sentence}"), "en")
     }
 }
 
@@ -156,14 +157,8 @@ impl server::Handler for Connection {
         let most = self.house.rules().settings.limits.channels_per_connection;
         if self.shared.channels.load(Relaxed) >= most {
             tracing::warn!(connection = %self.shared.id, most, "too many channels on one connection");
-            self.refused.push(reply);
-            let why = format!("bastion: {}", Notice::Full);
-            return session.channel_open_failure(
-                channel.id(),
-                ChannelOpenFailure::ResourceShortage,
-                &why,
-                "en",
-            );
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
         }
         self.started.insert(channel.id(), false);
         let (house, shared, user, handle) =
@@ -280,12 +275,33 @@ impl server::Handler for Connection {
         _: u32,
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
+        self.say_refused(Forwarding::X11, session)?;
         session.channel_failure(channel)
+    }
+
+    async fn agent_request(&mut self, _: ChannelId, session: &mut server::Session) -> Result<bool, russh::Error> {
+        self.say_refused(Forwarding::Agent, session)?;
+        Ok(false)
+    }
+
+    async fn tcpip_forward(
+        &mut self,
+        _: &str,
+        _: &mut u32,
+        session: &mut server::Session,
+    ) -> Result<bool, russh::Error> {
+        self.say_refused(Forwarding::Remote, session)?;
+        Ok(false)
+    }
+
+    async fn streamlocal_forward(&mut self, _: &str, session: &mut server::Session) -> Result<bool, russh::Error> {
+        self.say_refused(Forwarding::Remote, session)?;
+        Ok(false)
     }
 
     async fn channel_open_direct_tcpip(
         &mut self,
-        channel: Channel<Msg>,
+        _: Channel<Msg>,
         _: &str,
         _: u32,
         _: &str,
@@ -293,17 +309,17 @@ impl server::Handler for Connection {
         reply: ChannelOpenHandle,
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
-        self.refuse_forward(channel.id(), reply, session)
+        self.refuse_forward(reply, session).await
     }
 
     async fn channel_open_direct_streamlocal(
         &mut self,
-        channel: Channel<Msg>,
+        _: Channel<Msg>,
         _: &str,
         reply: ChannelOpenHandle,
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
-        self.refuse_forward(channel.id(), reply, session)
+        self.refuse_forward(reply, session).await
     }
 }
 

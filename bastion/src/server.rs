@@ -79,7 +79,6 @@ async fn greet(house: Arc<House>, stream: TcpStream, source: SocketAddr, strange
         backlog: squeeze.backlog(),
         channels: Default::default(),
         stage,
-        severing: severing.clone(),
     });
     let connection = Connection::new(house.clone(), shared.clone(), squeeze);
     let stream = Severable::new(stream, severing.clone());
