@@ -54,7 +54,7 @@ enum Command {
 pub fn run() -> ExitCode {
     let out = &mut io::stdout();
     let done = match Arguments::parse().command {
-        Command::Demo(arguments) => demo::run(arguments).map(|()| 0).map_err(unexplained),
+        Command::Demo(arguments) => demo::run(&arguments).map(|()| 0),
         Command::Serve(arguments) => serve(&arguments),
         Command::Init(arguments) => init::run(&arguments, out),
         Command::Check(arguments) => check::run(&arguments, out),
@@ -75,7 +75,7 @@ pub fn run() -> ExitCode {
 fn serve(arguments: &SettingsArgs) -> Result<u8, Failure> {
     let settings = arguments.load()?;
     log::begin(&settings.log).map_err(unexplained)?;
-    runtime().map_err(unexplained)?.block_on(serve::run(settings)).map_err(unexplained)?;
+    runtime().map_err(unexplained)?.block_on(serve::run(settings))?;
     Ok(0)
 }
 

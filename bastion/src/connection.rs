@@ -279,7 +279,11 @@ impl server::Handler for Connection {
         session.channel_failure(channel)
     }
 
-    async fn agent_request(&mut self, _: ChannelId, session: &mut server::Session) -> Result<bool, russh::Error> {
+    async fn agent_request(
+        &mut self,
+        _: ChannelId,
+        session: &mut server::Session,
+    ) -> Result<bool, russh::Error> {
         self.say_refused(Forwarding::Agent, session)?;
         Ok(false)
     }
@@ -294,7 +298,11 @@ impl server::Handler for Connection {
         Ok(false)
     }
 
-    async fn streamlocal_forward(&mut self, _: &str, session: &mut server::Session) -> Result<bool, russh::Error> {
+    async fn streamlocal_forward(
+        &mut self,
+        _: &str,
+        session: &mut server::Session,
+    ) -> Result<bool, russh::Error> {
         self.say_refused(Forwarding::Remote, session)?;
         Ok(false)
     }

@@ -14,13 +14,13 @@ use std::{
 use gate::{Name, Policy, Target};
 use keys::{HOST_KEY, KnownHosts, MasterKey, Vault};
 use tempfile::TempDir;
-
 use tokio::sync::watch;
 
 use crate::{
     cli,
     demo_issuer::{self, DemoIssuer},
     demo_target::DemoTarget,
+    failure::Failure,
     house::Rules,
     log,
     serve::{self, Gateway},
@@ -61,44 +61,44 @@ pub struct Args {
     log: String,
 }
 
-type Done = Result<(), Box<dyn std::error::Error>>;
-
 /// Runs the demo until it is interrupted.
-pub fn run(arguments: Args) -> Done {
+///
+/// # Errors
+/// If something of it cannot be made or listened on.
+pub fn run(arguments: &Args) -> Result<(), Failure> {
     if !arguments.listen.ip().is_loopback() {
-        return Err(format!(
-            "the demo listens on loopback only, not on {}; try: --listen {LISTEN}",
-            arguments.listen
-        )
-        .into());
+        let what = format!("the demo listens on loopback only, not on {}", arguments.listen);
+        return Err(Failure::usage(what, format!("--listen {LISTEN}")));
     }
-    log::begin(&Log { filter: arguments.log.clone(), ..Log::default() })?;
+    log::begin(&Log { filter: arguments.log.clone(), ..Log::default() }).map_err(cannot)?;
     let (folder, throw_away) = match &arguments.data {
         Some(folder) => (folder.clone(), None),
         None => {
-            let made = TempDir::with_prefix("bastion-demo-")?;
+            let made = TempDir::with_prefix("bastion-demo-").map_err(cannot)?;
             (made.path().to_owned(), Some(made))
         }
     };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    let done = cli::runtime()?.block_on(serve_demo(&arguments, &folder));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(cannot)?;
+    let done = cli::runtime().map_err(cannot)?.block_on(serve_demo(arguments, &folder));
     if let Some(folder) = throw_away {
-        folder.close()?;
+        folder.close().map_err(cannot)?;
     }
     done
 }
 
-async fn serve_demo(arguments: &Args, folder: &Path) -> Done {
-    let issuer = DemoIssuer::start().await?;
+async fn serve_demo(arguments: &Args, folder: &Path) -> Result<(), Failure> {
+    let issuer = DemoIssuer::start().await.map_err(cannot)?;
     let vault = vault(folder)?;
-    let me = who_runs_this()?;
-    let target =
-        DemoTarget::start(vault.load(TARGET_HOST_KEY)?, vault.public(DEFAULT_KEY)?, me.clone()).await?;
+    let me = who_runs_this().map_err(cannot)?;
+    let target = DemoTarget::start(vault.load(TARGET_HOST_KEY)?, vault.public(DEFAULT_KEY)?, me.clone())
+        .await
+        .map_err(cannot)?;
     let login = Login::new(issuer.issuer_url.clone(), issuer.client_id.to_owned());
     let mut settings = Settings::embedded(folder, arguments.listen, login);
     let host_key = KnownHosts::line("127.0.0.1", target.address.port(), &vault.public(TARGET_HOST_KEY)?);
-    settings.targets.insert(TargetSettings::new(describe(&target, &me)?, KnownHosts::parse(&host_key)?));
-    fs::write(&settings.policy, POLICY)?;
+    let pinned = KnownHosts::parse(&host_key).map_err(cannot)?;
+    settings.targets.insert(TargetSettings::new(describe(&target, &me).map_err(cannot)?, pinned));
+    fs::write(&settings.policy, POLICY).map_err(cannot)?;
     let rules = Rules::new(settings, Policy::parse(POLICY, "the demo's policy")?);
 
     let gateway = Gateway::start(rules, vault).await?;
@@ -108,7 +108,12 @@ async fn serve_demo(arguments: &Args, folder: &Path) -> Done {
     let told = serve::until_told(&gateway.house).await;
     gateway.stop().await;
     drop((target, issuer));
-    Ok(told?)
+    told
+}
+
+/// What fails here has one cause: this machine.
+fn cannot(fault: impl std::fmt::Display) -> Failure {
+    Failure { code: 1, what: format!("the demo cannot start: {fault}"), way_out: None }
 }
 
 /// Each word confirms one sign-in; the next one is shown here, and nowhere else. Ends with the issuer.
@@ -119,7 +124,7 @@ async fn tell_words(mut words: watch::Receiver<String>) {
 }
 
 /// The demo's keys: made the first time, found again in a folder that was kept.
-fn vault(folder: &Path) -> Result<Vault, Box<dyn std::error::Error>> {
+fn vault(folder: &Path) -> Result<Vault, Failure> {
     let (file, keys) = (folder.join("master.key"), folder.join("keys"));
     if file.exists() {
         let (master, _) = MasterKey::find(Some(&file))?;

@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gate::{
-    Caller, Decision, Denial, Destination, DestinationFault, Gate, Grant, Name, Notice, Opening, Opens,
-    Principal, Request, Said, Target, exit_code,
+    Caller, Decision, Denial, Destination, DestinationFault, Gate, Grant, Notice, Opening, Opens, Principal,
+    Request, Said, Target, exit_code,
 };
 use recording::{Facts, Header, Layout, Person};
 use russh::{Channel, ChannelMsg, server};
@@ -301,6 +301,8 @@ fn salt() -> String {
 
 #[cfg(test)]
 mod tests {
+    use gate::Name;
+
     use super::*;
 
     fn exec(command: &'static str) -> Opens {

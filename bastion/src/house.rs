@@ -1,23 +1,24 @@
 //! What all connections share: settings, policy, keys, sign-in, recorder, and the sessions that are open now.
 
 use std::{
-    fs,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::ArcSwap;
-use gate::{Grant, Policy, PolicyFault, Target};
+use gate::{Grant, Policy, Target};
 use keys::Vault;
 use russh::{Disconnect, MethodKind, SshId, client, keys::PrivateKey, server};
 
 use crate::{
     dial::{self, DialContext, Traffic},
+    failure::Failure,
     live::Live,
     login::Login,
+    own_keys,
     recorder::Recorder,
     session::{Dialled, Dialling},
-    settings::{Settings, SettingsFault, Targets},
+    settings::{Settings, Targets},
     squeeze::WINDOW_BYTES,
 };
 
@@ -33,32 +34,14 @@ pub struct Rules {
     dialled: Arc<Targets>,
 }
 
-/// Why new settings or a new policy are refused. The old ones stay in force.
-#[derive(Debug, thiserror::Error)]
-pub enum RulesFault {
-    /// The settings are wrong.
-    #[error(transparent)]
-    Settings(#[from] SettingsFault),
-    /// The policy is wrong.
-    #[error(transparent)]
-    Policy(#[from] PolicyFault),
-    /// The policy cannot be read.
-    #[error("{file}: {fault}")]
-    Unreadable {
-        /// The policy file.
-        file: String,
-        /// What the system says.
-        fault: std::io::Error,
-    },
-}
-
 impl Rules {
     /// These settings, and the policy that they name.
-    pub fn read(settings: Settings) -> Result<Rules, RulesFault> {
-        let file = settings.policy.display().to_string();
-        let text = fs::read_to_string(&settings.policy)
-            .map_err(|fault| RulesFault::Unreadable { file: file.clone(), fault })?;
-        Ok(Rules::new(settings, Policy::parse(&text, &file)?))
+    ///
+    /// # Errors
+    /// If the policy cannot be read, or is wrong.
+    pub fn read(settings: Settings) -> Result<Rules, Failure> {
+        let policy = own_keys::policy(&settings)?;
+        Ok(Rules::new(settings, policy))
     }
 
     /// These settings, and this policy.
@@ -124,8 +107,11 @@ impl House {
         self.ssh.load_full()
     }
 
-    /// Reads the settings file and the policy again. Wrong ones are refused whole, and the old ones stay.
-    pub fn reload(&self) -> Result<(), RulesFault> {
+    /// Reads the settings file, its targets, the policy and the vault again.
+    ///
+    /// # Errors
+    /// If one of them is wrong: then all of the old ones stay in force.
+    pub fn reload(&self) -> Result<(), Failure> {
         let old = self.rules();
         let settings = match &old.settings.file {
             // Where to listen, where to write and what to log stay until the program starts anew.
@@ -138,6 +124,10 @@ impl House {
             None => old.settings.clone(),
         };
         let rules = Rules::read(settings)?;
+        if rules.settings.file.is_some() {
+            let (vault, _) = own_keys::open_vault(&rules.settings)?;
+            self.vault.store(Arc::new(vault));
+        }
         self.ssh.store(Arc::new(ssh_config(&rules.settings, &self.host_keys)));
         self.rules.store(Arc::new(rules));
         Ok(())
