@@ -1,3 +1,7 @@
 //! The player's program: arguments in, exit code out.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    replay::run()
+}
