@@ -29,10 +29,36 @@ fn main() {
     ] {
         println!("{what}: {:.0} MB/s", megabytes_per_second(text, on_terminal, keys));
     }
+    println!("a key and its echo: {:.1} us", micros_per_key(b"x"));
+    println!("a key, and 32 KiB of text until the next one: {:.1} us", micros_per_key(&piece_of(plain)));
+    println!(
+        "a key, and 32 KiB of coloured text until the next one: {:.1} us",
+        micros_per_key(&piece_of(coloured))
+    );
+}
+
+fn piece_of(text: &str) -> Bytes {
+    Bytes::from(text.repeat(PIECE_BYTES / text.len() + 1).into_bytes()).slice(..PIECE_BYTES)
+}
+
+/// What a key and the output after it cost, when keys are so rare that the budget for parsing is never spent.
+fn micros_per_key(output: &[u8]) -> f64 {
+    const KEYS: u64 = 2_000;
+    let output = Bytes::copy_from_slice(output);
+    let mut gate = gate(true);
+    let mut steps = gate.hear(Heard::Begin, Elapsed::ZERO).len();
+    let begun = Instant::now();
+    for second in 0..KEYS {
+        let now = Elapsed::from(Duration::from_secs(second));
+        steps += gate.hear(Heard::Client(FromClient::Data(Bytes::from_static(b"x"))), now).len();
+        steps += gate.hear(Heard::Target(FromTarget::Data(output.clone())), now).len();
+    }
+    std::hint::black_box(steps);
+    begun.elapsed().as_secs_f64() * 1e6 / KEYS as f64
 }
 
 fn megabytes_per_second(text: &str, on_terminal: bool, keys: bool) -> f64 {
-    let piece = Bytes::from(text.repeat(PIECE_BYTES / text.len() + 1).into_bytes()).slice(..PIECE_BYTES);
+    let piece = piece_of(text);
     let mut gate = gate(on_terminal);
     let begun = Instant::now();
     let mut steps = gate.hear(Heard::Begin, Elapsed::ZERO).len();
