@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use archive::{Archive, Limits};
+use archive::{Archive, BindFault, BindLimits, Binder, Limits};
 use recording::{Header, SessionId};
 use tokio::sync::watch;
 
@@ -62,8 +62,10 @@ pub struct RecorderSettings {
     pub silent_at_most: Duration,
     /// How soon a failed write is tried again.
     pub retry_after: Duration,
-    /// When segments and tails end.
+    /// How large tails grow.
     pub limits: Limits,
+    /// How much is packed and sealed at once.
+    pub bind: BindLimits,
 }
 
 impl Default for RecorderSettings {
@@ -74,6 +76,7 @@ impl Default for RecorderSettings {
             silent_at_most: Duration::from_secs(5),
             retry_after: Duration::from_millis(250),
             limits: Limits::default(),
+            bind: BindLimits::default(),
         }
     }
 }
@@ -87,6 +90,9 @@ pub enum RecorderFault {
     /// What an earlier run left could not be taken up.
     #[error(transparent)]
     Archive(#[from] archive::ArchiveFault),
+    /// What is to be packed could not be found out.
+    #[error(transparent)]
+    Bind(#[from] BindFault),
 }
 
 /// Writes all sessions' events. Cheap to clone.
@@ -118,11 +124,11 @@ impl Recorder {
         let syncs = Arc::new(Syncs::new(settings.sync_within));
         let writer = Writer::new(settings, &archive, syncs.clone(), behind.clone());
         let (syncing, done) = (syncs.clone(), inbox.clone());
-        let binding = archive.clone();
+        let binder = Binder::new(archive.clone(), settings.bind)?;
         let threads = vec![
             spawn("recorder", move || writer.run(&entries))?,
             spawn("syncer", move || syncing.run(&done))?,
-            spawn("behind", move || behind::run(&binding, &notes))?,
+            spawn("behind", move || behind::run(binder, &notes))?,
         ];
         let (slots, threads) = (AtomicU64::new(0), Mutex::new(threads));
         Ok(Recorder { inner: Arc::new(Inner { archive, settings, slots, inbox, syncs, behind, threads }) })

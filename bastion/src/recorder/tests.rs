@@ -1,14 +1,15 @@
 use std::{sync::Arc, time::Duration};
 
-use archive::{Archive, TailReader, twin::Twin};
+use archive::{Archive, State, TailReader, twin::Twin};
 use bytes::Bytes;
-use recording::{Elapsed, Event, Facts, Header, Layout, Person, What, decode};
+use recording::{Elapsed, Event, Facts, Header, Layout, Person, Source, What, decode};
 
 use super::*;
 
 struct Bench {
     folder: tempfile::TempDir,
     disk: Twin,
+    archive: Archive,
     recorder: Recorder,
 }
 
@@ -20,12 +21,18 @@ impl Bench {
     fn with(settings: RecorderSettings) -> Self {
         let (folder, disk) = (tempfile::tempdir().unwrap(), Twin::new());
         let archive = Archive::open_on(folder.path(), Arc::new(disk.clone())).unwrap();
-        let recorder = Recorder::start(archive, settings).unwrap();
-        Bench { folder, disk, recorder }
+        let recorder = Recorder::start(archive.clone(), settings).unwrap();
+        Bench { folder, disk, archive, recorder }
     }
 
     fn begin(&self) -> Tape {
         self.recorder.begin(header(Layout::Lines))
+    }
+
+    fn read(&self, id: SessionId) -> Vec<Event> {
+        let mut recording = self.archive.open_recording(id).unwrap();
+        let segments = recording.timeline().spans().len();
+        (0..segments).flat_map(|segment| recording.events(segment).unwrap().to_vec()).collect()
     }
 
     /// What a kill would leave of a recording.
@@ -234,12 +241,27 @@ async fn a_closed_tape_is_finished_and_a_dropped_one_is_interrupted() {
     drop(dropped);
     bench.recorder.shutdown();
 
-    let tails = archive::list(&bench.folder.path().join("tails")).unwrap();
-    let ends = ids.map(|id| {
-        let mut tail = TailReader::open(&tails[&id][0].1).unwrap();
-        std::iter::from_fn(|| tail.next_frame().unwrap()).last().map(|(_, frame)| frame.head.ends)
-    });
-    let [finished, interrupted] = ends;
-    assert_eq!(finished, Some(archive::Ends::Recording(archive::End::Finished)));
-    assert_eq!(interrupted, Some(archive::Ends::Recording(archive::End::Interrupted)));
+    let states = ids.map(|id| bench.archive.session(id).unwrap().unwrap().state);
+    assert_eq!(states, [State::Finished, State::Interrupted]);
+    assert!(archive::list(&bench.archive.tails()).unwrap().is_empty(), "both are sealed");
+}
+
+#[tokio::test]
+async fn what_is_recorded_can_be_read_at_once_and_is_sealed_behind() {
+    let bench = Bench::new();
+    let mut tape = bench.begin();
+    let events: Vec<Event> = (1..=20_000).map(output).collect();
+    for event in &events {
+        tape.append(event.clone());
+    }
+    written(&mut tape, 20_000).await;
+    let id = tape.id();
+    assert_eq!(bench.read(id), events);
+    assert_eq!(bench.archive.session(id).unwrap().unwrap().state, State::Live);
+
+    tape.close();
+    bench.recorder.clone().shutdown();
+    assert_eq!(bench.read(id), events);
+    assert_eq!(bench.archive.session(id).unwrap().unwrap().state, State::Finished);
+    bench.archive.verify(id).unwrap();
 }

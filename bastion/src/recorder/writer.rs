@@ -142,7 +142,6 @@ impl Writer {
 
     fn begin(&mut self, slot: u64, header: &Header, told: watch::Sender<Told>, live: Arc<Live>) {
         let tail = TailWriter::new(self.disk.clone(), &self.tails, header, self.settings.limits);
-        self.note(Note::Began(live.clone()));
         let open = Open {
             tail,
             told: Arc::new(told),
@@ -198,6 +197,9 @@ impl Writer {
 
     fn ended(&mut self, slot: u64) {
         let Some(open) = self.open.remove(&slot) else { return };
+        if let Some(end) = open.ended {
+            open.live.end(end);
+        }
         self.note(Note::Ended(open.tail.id()));
     }
 

@@ -1,8 +1,13 @@
 //! A recording that is being written now.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use recording::Header;
+
+use crate::tail::End;
 
 /// A recording that is being written now: its header, and how far it is.
 #[derive(Debug)]
@@ -11,11 +16,13 @@ pub struct Live {
     events: AtomicU64,
     bytes: AtomicU64,
     last_us: AtomicU64,
+    ended: OnceLock<End>,
 }
 
 impl Live {
     pub(crate) fn new(header: Header) -> Self {
-        Live { header, events: AtomicU64::new(0), bytes: AtomicU64::new(0), last_us: AtomicU64::new(0) }
+        let (events, bytes, last_us) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+        Live { header, events, bytes, last_us, ended: OnceLock::new() }
     }
 
     /// Its header.
@@ -28,6 +35,16 @@ impl Live {
         self.events.store(events, Relaxed);
         self.bytes.store(bytes, Relaxed);
         self.last_us.store(last_us, Relaxed);
+    }
+
+    /// It has ended, and the end is synced.
+    pub fn end(&self, end: End) {
+        self.ended.get_or_init(|| end);
+    }
+
+    /// How it ended.
+    pub fn ended(&self) -> Option<End> {
+        self.ended.get().copied()
     }
 
     /// Events written.

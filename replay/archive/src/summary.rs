@@ -92,10 +92,13 @@ impl Summary {
         }
     }
 
-    /// What is known of one that is being written.
+    /// What is known of one that is being written, or was until just now.
     pub fn of_live(live: &Live) -> Self {
         let (duration_us, events, bytes) = (live.last_us(), live.events(), live.bytes());
-        Summary { duration_us, events, bytes, ..Summary::of(live.header()) }
+        let summary = Summary { duration_us, events, bytes, ..Summary::of(live.header()) };
+        let Some(end) = live.ended() else { return summary };
+        let ended_us = Some(summary.started_us.saturating_add(duration_us));
+        Summary { ended_us, state: end.into(), ..summary }
     }
 }
 

@@ -5,6 +5,7 @@
 //! of a file was never answered for, so nobody saw what it held.
 
 mod read;
+mod scan;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use recording::SessionId;
 use serde::{Deserialize, Serialize};
 
 pub use read::{Frame, FrameHead, Place, TailFault, TailReader, list};
+pub(crate) use scan::{Run, Scan, Standing, numbers};
 pub use write::{Limits, TailWriter, WriteFault};
 
 /// Bytes of a frame before its events.

@@ -163,6 +163,11 @@ impl TailReader {
         &self.header_line
     }
 
+    /// Where the next frame begins.
+    pub(crate) fn at(&self) -> u64 {
+        self.pieces.at()
+    }
+
     /// Goes to where a frame begins or ends.
     ///
     /// # Errors

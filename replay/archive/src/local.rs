@@ -1,0 +1,237 @@
+//! Reading a recording out of the store: sealed parts, then the journal, then tails.
+
+use std::collections::BTreeMap;
+
+use recording::{Header, Layout, SessionId, Timeline};
+
+use crate::{
+    Archive, Entry,
+    opened::{Fetch, OpenRecording, ReadFault},
+    part::FramePlace,
+    stored,
+    tail::{self, Ends, Place, Scan, Standing, TailReader},
+};
+
+/// What lies here may move on while it is read: then it is looked for again, so often at most.
+const LOOKS: usize = 8;
+
+/// Where a segment lies.
+enum Lies {
+    InPart(u32, Box<Entry>),
+    InJournal(Box<Entry>),
+    InTails { places: Vec<(u32, Place)>, plain_len: u64 },
+}
+
+/// Where a key frame lies.
+enum FrameLies {
+    InPart(u32, FramePlace),
+    InJournal,
+}
+
+/// One recording, as the store has it.
+struct Local {
+    archive: Archive,
+    id: SessionId,
+    layout: Layout,
+    segments: Vec<Lies>,
+    frames: BTreeMap<u64, FrameLies>,
+    timeline: Timeline,
+    /// Where the open segment begins in the tails.
+    standing: Option<Standing>,
+    has_ended: bool,
+}
+
+impl Archive {
+    /// Opens a recording for reading, also one that is being written: as far as it is written.
+    ///
+    /// # Errors
+    /// When there is none of that id, or it cannot be read.
+    pub fn open_recording(&self, id: SessionId) -> Result<OpenRecording, ReadFault> {
+        let header_line = self.header_line_of(id)?;
+        let layout = Header::from_line(&header_line).map_err(ReadFault::of)?.facts.layout;
+        let mut local = Local {
+            archive: self.clone(),
+            id,
+            layout,
+            segments: Vec::new(),
+            frames: BTreeMap::new(),
+            timeline: Timeline::default(),
+            standing: None,
+            has_ended: false,
+        };
+        local.look()?;
+        OpenRecording::new(header_line, Box::new(local))
+    }
+
+    fn header_line_of(&self, id: SessionId) -> Result<Vec<u8>, ReadFault> {
+        if let Some(line) = self.journal().header_line(id).map_err(ReadFault::of)? {
+            return Ok(line);
+        }
+        if let Some(line) = self.store().header_line(id, 1).map_err(ReadFault::of)? {
+            return Ok(line);
+        }
+        let scan = Scan::open(&self.tails(), id, 1, None).and_then(|mut scan| scan.any_header_line());
+        if let Some(line) = scan.map_err(ReadFault::of)? {
+            return Ok(line);
+        }
+        let live = self.live().get(&id).map(|live| live.header().to_line());
+        live.ok_or_else(|| ReadFault(format!("{id}: no such session")))
+    }
+}
+
+impl Local {
+    /// Finds out where everything lies.
+    fn look(&mut self) -> Result<(), ReadFault> {
+        for _ in 0..LOOKS {
+            let before = self.archive.journal().book(self.id).map_err(ReadFault::of)?;
+            let found = self.look_once(
+                before
+                    .as_ref()
+                    .map_or((1, 1, false), |book| (book.first_unsealed, book.next_event, book.is_whole())),
+            );
+            let after = self.archive.journal().book(self.id).map_err(ReadFault::of)?;
+            let place =
+                |book: &Option<crate::book::Book>| book.as_ref().map(|book| (book.parts, book.next_segment));
+            if place(&before) == place(&after) {
+                return found;
+            }
+        }
+        Err(ReadFault(format!("{}: moves faster than it can be read", self.id)))
+    }
+
+    fn look_once(
+        &mut self,
+        (first_unsealed, next_event, is_whole): (u64, u64, bool),
+    ) -> Result<(), ReadFault> {
+        let (mut segments, mut spans, mut frames) = (Vec::new(), Vec::new(), BTreeMap::new());
+        for part in self.archive.journal().parts(self.id).map_err(ReadFault::of)? {
+            let number = part.number;
+            let part = self.archive.store().part(self.id, number).map_err(ReadFault::of)?;
+            let gone =
+                || ReadFault(format!("{}: is gone", self.archive.store().file(self.id, number).display()));
+            let part = part.ok_or_else(gone)?;
+            frames.extend(part.keyframes.into_iter().map(|f| (f.segment, FrameLies::InPart(number, f))));
+            for entry in part.entries {
+                spans.push(entry.span.clone());
+                segments.push(Lies::InPart(number, Box::new(entry)));
+            }
+        }
+        for entry in self.archive.journal().entries(self.id, first_unsealed).map_err(ReadFault::of)? {
+            spans.push(entry.span.clone());
+            segments.push(Lies::InJournal(Box::new(entry)));
+        }
+        for segment in self.archive.journal().keyframes(self.id).map_err(ReadFault::of)? {
+            frames.insert(segment, FrameLies::InJournal);
+        }
+        for (index, span) in (1..).zip(&mut spans) {
+            span.has_keyframe = frames.contains_key(&index);
+        }
+        (self.segments, self.frames, self.timeline) = (segments, frames, Timeline::new(spans));
+        (self.standing, self.has_ended) = (None, is_whole);
+        if is_whole { Ok(()) } else { self.look_at_tails(next_event) }
+    }
+
+    /// Reads on in the tails, from where the open segment began.
+    fn look_at_tails(&mut self, next_event: u64) -> Result<(), ReadFault> {
+        let mut scan =
+            Scan::open(&self.archive.tails(), self.id, next_event, self.standing).map_err(ReadFault::of)?;
+        loop {
+            self.standing = Some(scan.standing());
+            let run = scan.next_run().map_err(ReadFault::of)?;
+            let has_ended = run.ends != Ends::Nothing;
+            if run.events > 0 {
+                self.timeline.push(run.span(self.layout));
+                let (places, plain_len) = (run.places, run.plain.len() as u64);
+                self.segments.push(Lies::InTails { places, plain_len });
+            }
+            if let Ends::Recording(_) = run.ends {
+                self.has_ended = true;
+                return Ok(());
+            }
+            if !has_ended {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The stored form of a segment, if it still lies where it did.
+    fn fetch(&self, segment: usize) -> Result<Option<(Vec<u8>, u64)>, ReadFault> {
+        let missing = || ReadFault(format!("{}: there is no segment {}", self.id, segment + 1));
+        match self.segments.get(segment).ok_or_else(missing)? {
+            Lies::InPart(number, entry) => {
+                let stored = self.archive.store().stored(self.id, *number, entry).map_err(ReadFault::of)?;
+                Ok(stored.map(|stored| (stored, entry.segment.plain_len)))
+            }
+            Lies::InJournal(entry) => {
+                let stored = self.archive.journal().stored(self.id, entry).map_err(ReadFault::of)?;
+                Ok(stored.map(|stored| (stored, entry.segment.plain_len)))
+            }
+            Lies::InTails { places, plain_len } => {
+                let plain = self.read_tails(places);
+                let plain = plain.filter(|plain| plain.len() as u64 == *plain_len);
+                Ok(plain.map(|plain| (stored::as_it_is(&plain), *plain_len)))
+            }
+        }
+    }
+
+    fn read_tails(&self, places: &[(u32, Place)]) -> Option<Vec<u8>> {
+        let mut plain = Vec::new();
+        let mut open = None::<(u32, TailReader)>;
+        for (number, place) in places {
+            if open.as_ref().is_none_or(|(opened, _)| opened != number) {
+                let path = tail::path(&self.archive.tails(), self.id, *number);
+                open = Some((*number, TailReader::open(&path).ok()?));
+            }
+            let (_, tail) = open.as_mut()?;
+            tail.seek(place.offset).ok()?;
+            plain.extend_from_slice(&tail.next_frame().ok()??.1.events);
+        }
+        Some(plain)
+    }
+}
+
+impl Fetch for Local {
+    fn timeline(&mut self) -> Result<Timeline, ReadFault> {
+        if self.has_ended
+            && self.archive.journal().book(self.id).map_err(ReadFault::of)?.is_some_and(|b| b.is_sealed)
+        {
+            return Ok(self.timeline.clone());
+        }
+        self.look()?;
+        Ok(self.timeline.clone())
+    }
+
+    fn stored(&mut self, segment: usize) -> Result<(Vec<u8>, u64), ReadFault> {
+        for _ in 0..LOOKS {
+            if let Some(found) = self.fetch(segment)? {
+                return Ok(found);
+            }
+            self.look()?; // it has moved on meanwhile
+        }
+        Err(ReadFault(format!("{}: segment {} is not where its index says", self.id, segment + 1)))
+    }
+
+    fn keyframe(&mut self, segment: usize) -> Result<Option<Vec<u8>>, ReadFault> {
+        let index = segment as u64 + 1;
+        for _ in 0..LOOKS {
+            let found = match self.frames.get(&index) {
+                None => return Ok(None),
+                Some(FrameLies::InPart(number, frame)) => {
+                    let keyframe = self.archive.store().keyframe(self.id, *number, frame);
+                    return Ok(keyframe.unwrap_or_default()); // a damaged one is none: an earlier one serves
+                }
+                Some(FrameLies::InJournal) => self.archive.journal().keyframe(self.id, index),
+            };
+            match found {
+                Ok(Some(bytes)) => return Ok(Some(bytes)),
+                Ok(None) => self.look()?,
+                Err(_) => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+
+    fn has_ended(&mut self) -> Result<bool, ReadFault> {
+        Ok(self.has_ended)
+    }
+}

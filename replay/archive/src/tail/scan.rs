@@ -1,0 +1,199 @@
+//! One recording's tails, read as what they are: one stream of frames.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use recording::{Event, Layout, SessionId, Span, decode};
+
+use super::{Ends, Frame, FrameHead, Place, TailFault, TailReader, path};
+
+/// Where one reader of a recording's tails stands: always between two segments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// Number of the tail.
+    pub(crate) number: u32,
+    /// Byte in it; 0 is its beginning.
+    pub(crate) offset: u64,
+    /// Number of the next event.
+    pub(crate) next_event: u64,
+}
+
+/// All frames of a recording from an event on, whichever files they lie in. What was written twice, because a sync
+/// failed, is told once.
+pub(crate) struct Scan {
+    folder: PathBuf,
+    id: SessionId,
+    at: Standing,
+    open: Option<(u32, TailReader)>,
+}
+
+/// Events that one segment is, or will be.
+pub(crate) struct Run {
+    /// Encoded.
+    pub(crate) plain: Vec<u8>,
+    /// Number of the first event.
+    pub(crate) first_event: u64,
+    /// How many.
+    pub(crate) events: u64,
+    /// When the first and the last of them happened, in microseconds.
+    pub(crate) span_us: (u64, u64),
+    /// What ends with it; nothing, if it may still grow.
+    pub(crate) ends: Ends,
+    /// The frames that it came from: tail, and place in it.
+    pub(crate) places: Vec<(u32, Place)>,
+}
+
+impl Scan {
+    /// Reads on from where one stood; from the first tail that there is, if nobody has stood anywhere.
+    pub(crate) fn open(
+        folder: &Path,
+        id: SessionId,
+        next_event: u64,
+        standing: Option<Standing>,
+    ) -> Result<Self, TailFault> {
+        let at = match standing.filter(|standing| standing.next_event == next_event) {
+            Some(standing) => standing,
+            None => Standing { number: first_number(folder, id)?, offset: 0, next_event },
+        };
+        Ok(Scan { folder: folder.to_path_buf(), id, at, open: None })
+    }
+
+    /// Where the last whole segment ended.
+    pub(crate) fn standing(&self) -> Standing {
+        self.at
+    }
+
+    /// The header line, as the tails tell it.
+    pub(crate) fn any_header_line(&mut self) -> Result<Option<Vec<u8>>, TailFault> {
+        if self.open.is_none() && !self.open_tail(self.at.number)? {
+            return Ok(None);
+        }
+        Ok(self.open.as_ref().map(|(_, tail)| tail.header_line().to_vec()))
+    }
+
+    /// The next segment's events. The last run may end nothing, and holds no events if there are no more.
+    pub(crate) fn next_run(&mut self) -> Result<Run, TailFault> {
+        let mut run = Run {
+            plain: Vec::new(),
+            first_event: self.at.next_event,
+            events: 0,
+            span_us: (0, 0),
+            ends: Ends::Nothing,
+            places: Vec::new(),
+        };
+        let mut next_event = self.at.next_event;
+        while let Some((number, place, frame)) = self.next_frame()? {
+            let Frame { head, events } = frame;
+            let is_known = head.events > 0 && head.next() <= next_event;
+            let ends_nothing_new = head.events == 0 && head.ends == Ends::Segment && run.events == 0;
+            if !is_known && !ends_nothing_new {
+                run.add(number, place, &head, &events);
+                next_event = head.next().max(next_event);
+            }
+            if run.ends != Ends::Nothing {
+                self.at = Standing { number, offset: place.end, next_event };
+                break;
+            }
+            if run.events == 0 {
+                self.at = Standing { number, offset: place.end, next_event };
+            }
+        }
+        Ok(run)
+    }
+
+    fn next_frame(&mut self) -> Result<Option<(u32, Place, Frame)>, TailFault> {
+        loop {
+            if self.open.is_none() && !self.open_tail(self.at.number)? {
+                return Ok(None);
+            }
+            let Some((number, tail)) = &mut self.open else { return Ok(None) };
+            let number = *number;
+            if let Some((place, frame)) = tail.next_frame()? {
+                return Ok(Some((number, place, frame)));
+            }
+            if !path(&self.folder, self.id, number + 1).exists() {
+                return Ok(None); // it may still grow
+            }
+            // It has grown for the last time before there was a next one, perhaps just now.
+            tail.seek(tail.at())?;
+            if let Some((place, frame)) = tail.next_frame()? {
+                return Ok(Some((number, place, frame)));
+            }
+            if !self.open_tail(number + 1)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn open_tail(&mut self, number: u32) -> Result<bool, TailFault> {
+        let mut tail = match TailReader::open(&path(&self.folder, self.id, number)) {
+            Ok(tail) => tail,
+            Err(TailFault::Unreadable(_, fault)) if fault.kind() == io::ErrorKind::NotFound => {
+                return Ok(false);
+            }
+            Err(TailFault::Headless(..)) if !path(&self.folder, self.id, number + 1).exists() => {
+                return Ok(false); // being made, or torn while it was
+            }
+            Err(TailFault::Headless(..)) => return self.open_tail(number + 1),
+            Err(fault) => return Err(fault),
+        };
+        if number == self.at.number && self.at.offset > 0 {
+            tail.seek(self.at.offset)?;
+        }
+        self.open = Some((number, tail));
+        Ok(true)
+    }
+}
+
+impl Run {
+    fn add(&mut self, number: u32, place: Place, head: &FrameHead, events: &[u8]) {
+        if self.events == 0 {
+            (self.first_event, self.span_us.0) = (head.first, head.first_us);
+        }
+        self.span_us.1 = self.span_us.1.max(head.last_us);
+        self.events += u64::from(head.events);
+        self.plain.extend_from_slice(events);
+        self.places.push((number, place));
+        self.ends = head.ends;
+    }
+
+    /// What an index says of it.
+    pub(crate) fn span(&self, layout: Layout) -> Span {
+        let events = decode(layout, &self.plain).unwrap_or_default();
+        self.span_of(&events)
+    }
+
+    fn span_of(&self, events: &[Event]) -> Span {
+        let at = recording::Elapsed::from_micros;
+        let mut span = Span::of(events, self.plain.len()).unwrap_or(Span {
+            first: at(self.span_us.0),
+            last: at(self.span_us.1),
+            plain_bytes: self.plain.len() as u64,
+            events: self.events,
+            has_keyframe: false,
+            markers: Vec::new(),
+            resizes: Vec::new(),
+        });
+        span.events = self.events;
+        span
+    }
+}
+
+/// The numbers of a recording's tails, in order.
+pub(crate) fn numbers(folder: &Path, id: SessionId) -> Result<Vec<u32>, TailFault> {
+    let unreadable = |fault| TailFault::Unreadable(folder.to_path_buf(), fault);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(id.as_str())?.strip_prefix('.'));
+        found.extend(number.and_then(|number| number.strip_suffix(".tail")?.parse::<u32>().ok()));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn first_number(folder: &Path, id: SessionId) -> Result<u32, TailFault> {
+    Ok(numbers(folder, id)?.first().copied().unwrap_or_default())
+}

@@ -1,0 +1,13 @@
+//! One store, from the first frame of a tail to the last byte of a sealed file.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod bench;
+
+#[path = "store/bound.rs"]
+mod bound;
+#[path = "store/interrupted.rs"]
+mod interrupted;
+#[path = "store/sealed.rs"]
+mod sealed;
+#[path = "store/searched.rs"]
+mod searched;
