@@ -13,7 +13,7 @@ use std::{
     },
 };
 
-use gate::{Forwarding, Notice, Printable};
+use gate::{Env, Forwarding, Notice, Printable};
 use russh::{
     Channel, ChannelId, ChannelOpenFailure, Sig,
     server::{self, Auth, ChannelOpenHandle, Msg, Response, VerifiedPublicKey},
@@ -217,7 +217,9 @@ impl server::Handler for Connection {
         value: &str,
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
-        if self.house.passes_env(name, value) {
+        let rules = self.house.rules();
+        // Only asked: what counts is what the channel's own task keeps, in order and in number.
+        if Env::default().set(rules.settings.env_allow.filter(), name, value) {
             session.channel_success(channel)
         } else {
             session.channel_failure(channel)

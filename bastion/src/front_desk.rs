@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gate::{
-    Caller, Decision, Denial, Destination, DestinationFault, Gate, Grant, Notice, Opening, Opens, Principal,
-    Request, Said, Target, exit_code,
+    Caller, Decision, Denial, Destination, DestinationFault, Env, Gate, Grant, Notice, Opening, Opens,
+    Principal, Request, Said, Target, exit_code,
 };
 use recording::{Facts, Header, Layout, Person};
 use russh::{Channel, ChannelMsg, server};
@@ -24,8 +24,6 @@ use crate::{
     wire, words,
 };
 
-/// Variables that one channel may set, passed on or not, before the rest are ignored.
-const ENV_SEEN_MAX: usize = 256;
 /// How long a channel may be open without saying what it is for.
 const UNSAID_MAX: Duration = Duration::from_secs(120);
 /// Size that the recording of a channel without a terminal, or with one of unknown size, states.
@@ -50,8 +48,8 @@ pub async fn serve(
 
 /// Hears what a channel is for; none if it closed without saying.
 async fn hear_opening(house: &House, channel: &mut Channel<server::Msg>) -> Option<Opening> {
-    let most = house.rules().settings.limits.env;
-    let (mut pty, mut env, mut seen) = (None, Vec::new(), 0);
+    let rules = house.rules();
+    let (mut pty, mut env) = (None, Env::default());
     loop {
         let opens = match channel.wait().await? {
             ChannelMsg::RequestPty {
@@ -73,10 +71,8 @@ async fn hear_opening(house: &House, channel: &mut Channel<server::Msg>) -> Opti
                 continue;
             }
             ChannelMsg::SetEnv { variable_name, variable_value, .. } => {
-                seen += 1;
-                let room = seen <= ENV_SEEN_MAX && env.len() < most;
-                if room && house.passes_env(&variable_name, &variable_value) {
-                    env.push((variable_name, variable_value));
+                if env.passed().len() < rules.settings.limits.env {
+                    env.set(rules.settings.env_allow.filter(), &variable_name, &variable_value);
                 }
                 continue;
             }
@@ -86,7 +82,7 @@ async fn hear_opening(house: &House, channel: &mut Channel<server::Msg>) -> Opti
             ChannelMsg::Close => return None,
             _ => continue,
         };
-        return Some(Opening { pty, env, opens });
+        return Some(Opening { pty, env: env.passed().to_vec(), opens });
     }
 }
 

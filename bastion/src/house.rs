@@ -71,8 +71,6 @@ pub struct House {
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
 /// How often a silent client is asked whether it is still there, and how often it may not answer.
 const KEEPALIVE: (Duration, usize) = (Duration::from_secs(30), 3);
-/// A locale, a colour depth or a protocol version needs no more.
-const ENV_VALUE_BYTES_MAX: usize = 128;
 /// Bytes of an SSH packet's payload at most.
 const PACKET_BYTES_MAX: u32 = 32 * 1024;
 
@@ -133,11 +131,6 @@ impl House {
         Ok(())
     }
 
-    /// Whether a client may set this variable on a target.
-    pub fn passes_env(&self, name: &str, value: &str) -> bool {
-        self.rules.load().settings.env_allow.allows(name) && is_plain(value)
-    }
-
     /// Begins to dial a granted target, by the rules under which it was granted.
     pub fn dial(&self, rules: &Rules, grant: Grant, terminal: bool) -> Dialling {
         let context = DialContext {
@@ -159,11 +152,6 @@ impl House {
             }
         })
     }
-}
-
-/// Whether a variable's value is one line of printable ASCII: nothing that a target's program could trip over.
-fn is_plain(value: &str) -> bool {
-    value.len() <= ENV_VALUE_BYTES_MAX && value.bytes().all(|byte| (b' '..=b'~').contains(&byte))
 }
 
 /// Ends a target's connection politely.

@@ -35,7 +35,8 @@ pub fn list(items: &[Item]) -> String {
     let width = items.iter().map(|item| item.name.as_str().len()).max().unwrap_or(0);
     let line = |(at, item): (usize, &Item)| {
         let logins = item.logins.iter().map(Name::as_str).collect::<Vec<_>>().join(",");
-        let text = format!("{:>4}  {:width$}  {logins}  {}", at + 1, item.name.as_str(), item.labels.join(" "));
+        let text =
+            format!("{:>4}  {:width$}  {logins}  {}", at + 1, item.name.as_str(), item.labels.join(" "));
         format!("{}\n", text.trim_end())
     };
     items.iter().enumerate().map(line).collect()

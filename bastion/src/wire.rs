@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gate::{FromClient, FromTarget, Pty, ToClient, ToTarget, clamp_size};
+use gate::{FromClient, FromTarget, Pty, ToClient, ToTarget, clamp_size, clean_term};
 use recording::Exit;
 use russh::{ChannelMsg, ChannelWriteHalf, Sig, client, server};
 
@@ -47,7 +47,7 @@ pub fn from_target(sent: Option<ChannelMsg>) -> Option<FromTarget> {
 pub fn pty(term: &str, cols: u32, rows: u32, px: (u32, u32), modes: &[(russh::Pty, u32)]) -> Pty {
     let (cols, rows) = clamp_size(cols, rows);
     let modes = modes.iter().map(|(mode, argument)| (*mode as u8, *argument)).collect();
-    Pty { term: term.to_owned(), cols, rows, width_px: px.0, height_px: px.1, modes }
+    Pty { term: clean_term(term).to_owned(), cols, rows, width_px: px.0, height_px: px.1, modes }
 }
 
 /// The terminal has a new size.
