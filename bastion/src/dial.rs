@@ -28,6 +28,7 @@ use tokio::{
 use watched::Watched;
 
 use crate::{
+    hello::IDENT,
     pins::{self, PinsFault},
     settings::{Targets, is_gcm},
 };
@@ -408,7 +409,7 @@ fn network(fault: io::Error) -> DialProblem {
 
 fn config(preferred: Preferred, traffic: Traffic) -> client::Config {
     client::Config {
-        client_id: SshId::Standard(Cow::Borrowed("SSH-2.0-bastion")),
+        client_id: SshId::Standard(Cow::Borrowed(IDENT)),
         window_size: match traffic {
             Traffic::Terminal => TERMINAL_WINDOW_BYTES,
             Traffic::Bulk => BULK_WINDOW_BYTES,

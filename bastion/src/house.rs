@@ -8,11 +8,12 @@ use std::{
 use arc_swap::ArcSwap;
 use gate::{Grant, Policy, Target};
 use keys::Vault;
-use russh::{Disconnect, MethodKind, SshId, client, keys::PrivateKey, server};
+use russh::{Disconnect, MethodKind, Preferred, SshId, client, keys::PrivateKey, server};
 
 use crate::{
     dial::{self, DialContext, Traffic},
     failure::Failure,
+    hello,
     live::Live,
     login::Login,
     own_keys,
@@ -55,7 +56,7 @@ impl Rules {
 /// What all connections share.
 pub struct House {
     rules: ArcSwap<Rules>,
-    ssh: ArcSwap<server::Config>,
+    ssh: ArcSwap<SshConfigs>,
     host_keys: Vec<PrivateKey>,
     /// The gateway's keys.
     vault: ArcSwap<Vault>,
@@ -83,7 +84,7 @@ impl House {
         login: Arc<Login>,
         recorder: Recorder,
     ) -> House {
-        let ssh = ssh_config(&rules.settings, &host_keys);
+        let ssh = SshConfigs::new(&rules.settings, &host_keys);
         House {
             rules: ArcSwap::from_pointee(rules),
             ssh: ArcSwap::from_pointee(ssh),
@@ -100,9 +101,10 @@ impl House {
         self.rules.load_full()
     }
 
-    /// How SSH is spoken with clients.
-    pub fn ssh_config(&self) -> Arc<server::Config> {
-        self.ssh.load_full()
+    /// How SSH is spoken with a client that can do AES-GCM, or with one that cannot.
+    pub fn ssh_config(&self, has_gcm: bool) -> Arc<server::Config> {
+        let configs = self.ssh.load();
+        if has_gcm { configs.with_gcm.clone() } else { configs.all.clone() }
     }
 
     /// Reads the settings file, its targets, the policy and the vault again.
@@ -126,7 +128,7 @@ impl House {
             let (vault, _) = own_keys::open_vault(&rules.settings)?;
             self.vault.store(Arc::new(vault));
         }
-        self.ssh.store(Arc::new(ssh_config(&rules.settings, &self.host_keys)));
+        self.ssh.store(Arc::new(SshConfigs::new(&rules.settings, &self.host_keys)));
         self.rules.store(Arc::new(rules));
         Ok(())
     }
@@ -176,9 +178,26 @@ fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn ssh_config(settings: &Settings, host_keys: &[PrivateKey]) -> server::Config {
+/// How SSH is spoken: hello.rs says why there are two ways.
+struct SshConfigs {
+    all: Arc<server::Config>,
+    with_gcm: Arc<server::Config>,
+}
+
+impl SshConfigs {
+    fn new(settings: &Settings, host_keys: &[PrivateKey]) -> Self {
+        let all = Arc::new(ssh_config(settings, host_keys, settings.ssh.preferred()));
+        let with_gcm = match settings.ssh.preferred_with_gcm() {
+            Some(preferred) => Arc::new(ssh_config(settings, host_keys, preferred)),
+            None => all.clone(),
+        };
+        SshConfigs { all, with_gcm }
+    }
+}
+
+fn ssh_config(settings: &Settings, host_keys: &[PrivateKey], preferred: Preferred) -> server::Config {
     server::Config {
-        server_id: SshId::Standard("SSH-2.0-bastion".into()),
+        server_id: SshId::Standard(hello::IDENT.into()),
         methods: [MethodKind::PublicKey, MethodKind::KeyboardInteractive].as_slice().into(),
         auth_rejection_time: REFUSAL_TIME,
         // OpenSSH opens with a "none" that is always refused: not a guess, so not slowed down.
@@ -186,7 +205,7 @@ fn ssh_config(settings: &Settings, host_keys: &[PrivateKey]) -> server::Config {
         keys: host_keys.to_vec(),
         window_size: WINDOW_BYTES,
         maximum_packet_size: PACKET_BYTES_MAX,
-        preferred: settings.ssh.preferred(),
+        preferred,
         max_auth_attempts: settings.limits.attempts,
         inactivity_timeout: None, // it would end idle sessions; policy has a limit of its own for those
         keepalive_interval: Some(KEEPALIVE.0),

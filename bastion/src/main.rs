@@ -11,6 +11,7 @@ mod dial;
 mod explain;
 mod failure;
 mod front_desk;
+mod hello;
 mod house;
 mod init;
 mod key_commands;

@@ -18,6 +18,7 @@ use tokio::{
 
 use crate::{
     connection::{Connection, Shared, Stage},
+    hello::{self, Hello},
     house::House,
     severable::{Severable, Severing},
     squeeze::Squeeze,
@@ -83,7 +84,8 @@ async fn greet(house: Arc<House>, stream: TcpStream, source: SocketAddr, strange
     let connection = Connection::new(house.clone(), shared.clone(), squeeze);
     let stream = Severable::new(stream, severing.clone());
     let talk = async {
-        match server::run_stream(house.ssh_config(), stream, connection).await {
+        let Hello { stream, has_gcm } = hello::hear(stream).await?;
+        match server::run_stream(house.ssh_config(has_gcm), stream, connection).await {
             Ok(running) => running.await,
             Err(fault) => Err(fault),
         }
