@@ -98,5 +98,5 @@ fn opening(args: &ExplainArgs) -> Result<Opening, Failure> {
         "exec" => (None, Opens::Exec(command.into_bytes().into())),
         subsystem => (None, Opens::Subsystem(subsystem.to_owned())),
     };
-    Ok(Opening { pty, env: Vec::new(), opens })
+    Ok(Opening { pty, env: Vec::new(), refused: Vec::new(), opens })
 }

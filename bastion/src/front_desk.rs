@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gate::{
-    Caller, Decision, Denial, Destination, DestinationFault, Env, Gate, Grant, Notice, Opening, Opens,
-    Principal, Request, Said, Target, exit_code,
+    Caller, Decision, Denial, Destination, DestinationFault, Env, Forwarding, Gate, Grant, Notice, Opening,
+    Opens, Principal, Request, Said, Target, exit_code,
 };
 use recording::{Facts, Header, Layout, Person};
 use russh::{Channel, ChannelMsg, server};
@@ -49,7 +49,7 @@ pub async fn serve(
 /// Hears what a channel is for; none if it closed without saying.
 async fn hear_opening(house: &House, channel: &mut Channel<server::Msg>) -> Option<Opening> {
     let rules = house.rules();
-    let (mut pty, mut env) = (None, Env::default());
+    let (mut pty, mut env, mut refused) = (None, Env::default(), Vec::new());
     loop {
         let opens = match channel.wait().await? {
             ChannelMsg::RequestPty {
@@ -76,13 +76,21 @@ async fn hear_opening(house: &House, channel: &mut Channel<server::Msg>) -> Opti
                 }
                 continue;
             }
+            ChannelMsg::AgentForward { .. } if !refused.contains(&Forwarding::Agent) => {
+                refused.push(Forwarding::Agent);
+                continue;
+            }
+            ChannelMsg::RequestX11 { .. } if !refused.contains(&Forwarding::X11) => {
+                refused.push(Forwarding::X11);
+                continue;
+            }
             ChannelMsg::RequestShell { .. } => Opens::Shell,
             ChannelMsg::Exec { command, .. } => Opens::Exec(command.into()),
             ChannelMsg::RequestSubsystem { name, .. } => Opens::Subsystem(name),
             ChannelMsg::Close => return None,
             _ => continue,
         };
-        return Some(Opening { pty, env: env.passed().to_vec(), opens });
+        return Some(Opening { pty, env: env.passed().to_vec(), refused, opens });
     }
 }
 

@@ -79,7 +79,8 @@ fn gate(on_terminal: bool) -> Gate {
     let policy = Policy::parse(rule, "policy.toml").expect("a policy of one rule");
     let name = |text: &str| text.parse().expect("a name");
     let pty = Pty { term: "xterm".to_owned(), cols: 80, rows: 24, ..Pty::default() };
-    let opening = Opening { pty: on_terminal.then_some(pty), env: vec![], opens: Opens::Shell };
+    let opening =
+        Opening { pty: on_terminal.then_some(pty), env: vec![], refused: vec![], opens: Opens::Shell };
     let request = Request {
         principal: Principal {
             issuer: "https://id.example".to_owned(),

@@ -143,7 +143,7 @@ impl Gate {
     // that there was one, nor the command that it ran.
     fn begin(&mut self, now: Elapsed) -> Vec<Step> {
         (self.begun, self.active) = (now, now);
-        let Opening { pty, env, opens } = &self.opening;
+        let Opening { pty, env, refused, opens } = &self.opening;
         if pty.is_none() && *opens == Opens::Shell {
             self.hint = Some(now.after(HINT_AFTER));
         }
@@ -161,6 +161,9 @@ impl Gate {
         let env = env.iter().cloned().map(|(name, value)| Step::ToTarget(ToTarget::Env(name, value)));
         steps.extend(env);
         steps.push(Step::ToTarget(start));
+        // Without a terminal a program reads stderr, and plain sshd says nothing either.
+        let told = refused.iter().filter(|_| pty.is_some());
+        steps.extend(told.flat_map(|refused| self.say(&Notice::Forwarding(*refused), now)));
         steps
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use crate::{Name, Principal, Printable, Pty, Target};
+use crate::{Forwarding, Name, Principal, Printable, Pty, Target};
 
 /// What a channel is for, told by its SSH request type alone, never by what a command looks like.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Opening {
     pub pty: Option<Pty>,
     /// Variables that may be passed on.
     pub env: Vec<(String, String)>,
+    /// Forwardings that were asked for on this channel and refused.
+    pub refused: Vec<Forwarding>,
     /// Shell, command or subsystem.
     pub opens: Opens,
 }

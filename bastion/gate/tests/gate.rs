@@ -99,6 +99,7 @@ fn a_command_is_on_disk_exactly_before_its_target_is_dialled() {
     let mut bench = Bench::new(Opening {
         opens: gate::Opens::Exec(command.clone()),
         env: vec![("LANG".into(), "C".into())],
+        refused: vec![],
         pty: None,
     });
     let steps = bench.hears(Heard::Begin);
@@ -457,4 +458,17 @@ proptest! {
             prop_assert!(bench.gate.deadline().is_none_or(|at| at > bench.now), "or the loop would spin");
         }
     }
+}
+
+#[test]
+fn a_refused_forwarding_is_told_on_a_terminal_by_its_rule_and_recorded() {
+    let refused = || vec![gate::Forwarding::Agent];
+
+    let steps = Bench::new(Opening { refused: refused(), ..terminal() }).hears(Heard::Begin);
+    let lines = told(&steps);
+    assert!(matches!(lines.as_slice(), [line] if line.contains("no-forwarding")), "{lines:?}");
+    assert!(steps.iter().any(|step| matches!(step, Step::Record(Event { what: What::Notice(_), .. }, _))));
+
+    let steps = Bench::new(Opening { refused: refused(), ..exec("true") }).hears(Heard::Begin);
+    assert_eq!(told(&steps), Vec::<String>::new());
 }

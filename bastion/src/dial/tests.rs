@@ -168,7 +168,7 @@ fn granted(target: Target) -> Grant {
         },
         target,
         login: None,
-        opening: Opening { pty: None, env: vec![], opens: Opens::Shell },
+        opening: Opening { pty: None, env: vec![], refused: vec![], opens: Opens::Shell },
         now: 0,
     };
     match Policy::parse(policy, "policy.toml").unwrap().decide(&request) {

@@ -42,19 +42,24 @@ pub fn target(called: &str, labels: &[(&str, &str)], logins: &[&str]) -> Target 
 
 pub fn terminal() -> Opening {
     let pty = Pty { term: "xterm-256color".to_owned(), cols: 80, rows: 24, ..Pty::default() };
-    Opening { pty: Some(pty), env: vec![], opens: Opens::Shell }
+    Opening { pty: Some(pty), env: vec![], refused: vec![], opens: Opens::Shell }
 }
 
 pub fn shell() -> Opening {
-    Opening { pty: None, env: vec![], opens: Opens::Shell }
+    Opening { pty: None, env: vec![], refused: vec![], opens: Opens::Shell }
 }
 
 pub fn exec(command: &str) -> Opening {
-    Opening { pty: None, env: vec![], opens: Opens::Exec(Bytes::copy_from_slice(command.as_bytes())) }
+    Opening {
+        pty: None,
+        env: vec![],
+        refused: vec![],
+        opens: Opens::Exec(Bytes::copy_from_slice(command.as_bytes())),
+    }
 }
 
 pub fn subsystem(called: &str) -> Opening {
-    Opening { pty: None, env: vec![], opens: Opens::Subsystem(called.to_owned()) }
+    Opening { pty: None, env: vec![], refused: vec![], opens: Opens::Subsystem(called.to_owned()) }
 }
 
 pub fn request(principal: Principal, target: Target, opening: Opening) -> Request {
