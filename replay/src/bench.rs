@@ -2,6 +2,8 @@
 
 use std::{
     fs, io,
+    path::Path,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -11,10 +13,11 @@ use serde_json::json;
 use crate::{
     cli::Bench,
     reel::Reel,
-    source::{self, CastSource, IndexFault, Source, SourceFault},
+    source::{self, OpenFault, SourceFault},
 };
 
 mod made;
+mod stored;
 
 /// How many places are looked up.
 const SEEKS: usize = 2_000;
@@ -24,7 +27,10 @@ const SEEKS: usize = 2_000;
 pub enum BenchFault {
     /// The recording cannot be opened.
     #[error("{0}")]
-    Open(#[from] IndexFault),
+    Open(#[from] OpenFault),
+    /// A recording cannot be made.
+    #[error("{0}")]
+    Store(String),
     /// It cannot be read.
     #[error("{0}")]
     Read(#[from] SourceFault),
@@ -37,21 +43,17 @@ pub enum BenchFault {
 ///
 /// # Errors
 /// It cannot be made or read.
-pub fn bench(wanted: &Bench) -> Result<String, BenchFault> {
+pub fn bench(wanted: &Bench, data: Option<&Path>) -> Result<String, BenchFault> {
+    let Some(name) = &wanted.source else { return of_a_made_one(wanted) };
     let begun = Instant::now();
-    let (mut source, bytes): (Box<dyn Source>, u64) = match &wanted.file {
-        Some(file) => (Box::new(CastSource::open(file)?), fs::metadata(file)?.len()),
-        None => (
-            Box::new(CastSource::of(made::Recording::new(wanted.size), Some(wanted.size), "made".into())?),
-            wanted.size,
-        ),
-    };
+    let mut reel = Reel::new(source::open(name, data)?);
     // The first frame can be drawn as soon as one segment is there.
-    source.await_more();
+    reel.go(Elapsed::ZERO)?;
     let opened = begun.elapsed();
-    source::await_all(source.as_mut());
+    reel.await_all()?;
     let indexed = begun.elapsed();
-    let mut times = seek_all_over(&mut Reel::new(source))?;
+    let bytes: u64 = reel.plain_bytes();
+    let mut times = seek_all_over(&mut reel)?;
     times.sort_unstable();
     let ms = |time: Duration| (time.as_secs_f64() * 1e5).round() / 100.0;
     let share = |hundredths: usize| times.get(times.len() * hundredths / 100).copied().unwrap_or_default();
@@ -69,6 +71,22 @@ pub fn bench(wanted: &Bench) -> Result<String, BenchFault> {
     }
     let lines = told.as_object().into_iter().flatten().map(|(name, value)| format!("{name:<12} {value}\n"));
     Ok(lines.collect())
+}
+
+/// Makes a store, and measures in a process of its own: what making it took of memory is not what playing takes.
+fn of_a_made_one(wanted: &Bench) -> Result<String, BenchFault> {
+    let folder = tempfile::tempdir()?;
+    stored::store(folder.path(), wanted.size)?;
+    let mut measure = Command::new(std::env::current_exe()?);
+    measure.args(["bench", "last", "--data"]).arg(folder.path());
+    if wanted.json {
+        measure.arg("--json");
+    }
+    let measured = measure.stderr(Stdio::inherit()).output()?;
+    match String::from_utf8(measured.stdout) {
+        Ok(told) if measured.status.success() => Ok(told),
+        _ => Err(BenchFault::Store(format!("the measuring process left with {}", measured.status))),
+    }
 }
 
 fn seek_all_over(reel: &mut Reel) -> Result<Vec<Duration>, SourceFault> {

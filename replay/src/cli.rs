@@ -5,7 +5,6 @@ mod failure;
 
 use std::{
     io::{self, Write},
-    path::Path,
     process::ExitCode,
 };
 
@@ -18,7 +17,7 @@ use crate::{
     play::{self, Left},
     player::Start,
     reel::Reel,
-    source::{CastSource, Flaw, Source},
+    source::{self, Flaw},
 };
 use args::{Args, Command};
 use failure::Failure;
@@ -47,23 +46,24 @@ fn obey(args: Args) -> Result<u8, Failure> {
     if args.help_keys {
         return print(&keymap::as_text());
     }
+    let data = args.data.as_deref();
     match args.command {
         Some(Command::Export(wanted)) => {
-            let mut source = open(&wanted.source)?;
+            let mut source = source::open(&wanted.source, data)?;
             export::export(source.as_mut(), wanted.format, &wanted.output)?;
             unless_flawed(&wanted.source, source.flaw())
         }
         Some(Command::Info { source: name, json }) => {
-            let mut source = open(&name)?;
+            let mut source = source::open(&name, data)?;
             print(&info::info(source.as_mut(), json))?;
             unless_flawed(&name, source.flaw())
         }
         Some(Command::Bench(wanted)) => {
-            print(&bench::bench(&wanted).map_err(|fault| Failure::Bench(fault.to_string()))?)
+            print(&bench::bench(&wanted, data).map_err(|fault| Failure::Bench(fault.to_string()))?)
         }
         None => {
             let name = args.source.ok_or(Failure::NoSource)?;
-            let reel = Reel::new(open(&name)?);
+            let reel = Reel::new(source::open(&name, data)?);
             let start = Start { speed: args.speed, idle_limit: args.idle_limit.0, at: args.at };
             match play::play(reel, start)? {
                 Left::Quit(flaw) => unless_flawed(&name, flaw),
@@ -71,14 +71,6 @@ fn obey(args: Args) -> Result<u8, Failure> {
                 Left::Gone => Ok(failure::FAILED),
             }
         }
-    }
-}
-
-fn open(name: &str) -> Result<Box<dyn Source>, Failure> {
-    let opened = if name == "-" { CastSource::stdin() } else { CastSource::open(Path::new(name)) };
-    match opened {
-        Ok(source) => Ok(Box::new(source)),
-        Err(fault) => Err(Failure::Open { name: name.into(), fault }),
     }
 }
 

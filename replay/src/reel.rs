@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use recording::{AvtReplica, CastHeader, Elapsed, Event, Replica as _, Span, What};
 
-use crate::source::{About, Flaw, Growth, Source, SourceFault, show};
+use crate::source::{About, Flaw, Growth, Source, SourceFault, await_all, show};
 
 /// How many decoded segments are kept: the one being played and its neighbours.
 const SEGMENTS_KEPT: usize = 3;
@@ -265,6 +265,20 @@ impl Reel {
             self.kept.retain(|(segment, _)| *segment < last);
         }
         Ok(grown)
+    }
+
+    /// Waits until all of the recording that exists can be read.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn await_all(&mut self) -> Result<(), SourceFault> {
+        await_all(self.source.as_mut());
+        self.refresh().map(drop)
+    }
+
+    /// Bytes of all that was recorded so far, encoded.
+    pub fn plain_bytes(&self) -> u64 {
+        self.spans().iter().map(|span| span.plain_bytes).sum()
     }
 
     /// The recorded screen.

@@ -3,6 +3,8 @@
 mod about;
 mod cast;
 mod indexer;
+mod open;
+mod session;
 
 use std::{io, sync::Arc};
 
@@ -12,6 +14,8 @@ use recording::{AvtReplica, CastHeader, DecodeFault, Event, Replica as _, Timeli
 pub use about::About;
 pub use cast::CastSource;
 pub use indexer::IndexFault;
+pub use open::{OpenFault, open};
+pub use session::SessionSource;
 
 /// A recording that can be read in any order, one segment at a time.
 pub trait Source {
@@ -91,6 +95,9 @@ pub enum SourceFault {
     /// A segment does not decode.
     #[error(transparent)]
     Decode(#[from] DecodeFault),
+    /// The store, or the server that has it, does not give it.
+    #[error(transparent)]
+    Store(#[from] archive::ReadFault),
     /// What was kept of a cast cannot be read back.
     #[error("the temporary file cannot be read back: {0}")]
     Kept(io::Error),

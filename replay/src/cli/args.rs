@@ -5,12 +5,15 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use recording::Elapsed;
 
-/// Plays a recording: a .cast file, - for standard input.
+/// Plays a recording: a .cast file, - for standard input, a session id, or last.
 #[derive(Debug, Parser)]
 #[command(name = "replay", version, args_conflicts_with_subcommands = true)]
 pub struct Args {
-    /// A .cast file, or - for standard input
+    /// A .cast file, - for standard input, a session id, or last
     pub source: Option<String>,
+    /// The data folder of the store that holds the session
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
     /// Recorded seconds per second, 0.1 to 64
     #[arg(long, default_value = "1", value_parser = speed)]
     pub speed: f64,
@@ -35,7 +38,7 @@ pub enum Command {
     Export(Export),
     /// Tell what a recording is
     Info {
-        /// A .cast file, or - for standard input
+        /// A .cast file, - for standard input, a session id, or last
         source: String,
         /// As JSON
         #[arg(long)]
@@ -48,7 +51,7 @@ pub enum Command {
 /// What to export, and where to.
 #[derive(Debug, Group)]
 pub struct Export {
-    /// A .cast file, or - for standard input
+    /// A .cast file, - for standard input, a session id, or last
     pub source: String,
     /// cast for asciinema and its players, txt for what was on the screen
     #[arg(long, value_enum, default_value = "cast")]
@@ -70,9 +73,9 @@ pub enum Format {
 /// What to measure.
 #[derive(Debug, Group)]
 pub struct Bench {
-    /// A cast to measure with; without one, a recording is made
+    /// A recording to measure with; without one, one is made
     #[arg(conflicts_with = "size")]
-    pub file: Option<PathBuf>,
+    pub source: Option<String>,
     /// How large a recording to make: 10M, 1G
     #[arg(long, default_value = "100M", value_parser = size)]
     pub size: u64,

@@ -2,9 +2,11 @@
 
 use std::io;
 
+use archive::ArchiveFault;
+
 use crate::{
     export::ExportFault,
-    source::{Flaw, IndexFault},
+    source::{Flaw, IndexFault, OpenFault},
     terminal::TerminalFault,
 };
 
@@ -26,13 +28,8 @@ pub enum Failure {
     #[error("nothing to play: no source is given")]
     NoSource,
     /// The source cannot be opened.
-    #[error("{name:?}: {fault}")]
-    Open {
-        /// What was asked for.
-        name: String,
-        /// Why not.
-        fault: IndexFault,
-    },
+    #[error(transparent)]
+    Open(#[from] OpenFault),
     /// It was read, and something about it is wrong.
     #[error("{name:?}: {flaw}")]
     Flawed {
@@ -67,13 +64,7 @@ impl Failure {
     fn way_out(&self) -> &'static str {
         match self {
             Failure::NoSource => "replay FILE.cast, or replay --help",
-            Failure::Open { fault: IndexFault::Cast(_), .. } => {
-                "replay info FILE on an asciicast of version 2 or 3, as asciinema rec writes it"
-            }
-            Failure::Open { fault: IndexFault::NoRoom { .. }, .. } => {
-                "TMPDIR=/a/folder/with/room replay FILE"
-            }
-            Failure::Open { .. } => "a .cast file that can be read, or - for standard input",
+            Failure::Open(fault) => open_way_out(fault),
             Failure::Flawed { flaw: Flaw::Incomplete(_), .. } => {
                 "the original, if there is one; all before it is sound"
             }
@@ -95,5 +86,23 @@ impl Failure {
             Failure::Flawed { flaw: Flaw::Broken(_), .. } => BROKEN,
             _ => FAILED,
         }
+    }
+}
+
+fn open_way_out(fault: &OpenFault) -> &'static str {
+    match fault {
+        OpenFault::Cast { fault: IndexFault::Cast(_), .. } => {
+            "an asciicast of version 2 or 3, as asciinema rec writes it"
+        }
+        OpenFault::Cast { fault: IndexFault::NoRoom { .. }, .. } => "TMPDIR=/a/folder/with/room replay FILE",
+        OpenFault::Cast { .. } => {
+            "a .cast file, - for standard input, a session id of 26 characters, or last"
+        }
+        OpenFault::NoStore { .. } => "replay --data DIR with the data folder of the bastion",
+        OpenFault::Store { fault: ArchiveFault::InUse { .. }, .. } => "again once that process has ended",
+        OpenFault::Store { .. } => "as the user that the bastion runs as",
+        OpenFault::NoSession { .. } => "a session first: ssh through the bastion",
+        OpenFault::Unknown { .. } => "bastion sessions, which lists their ids",
+        OpenFault::Session { .. } => "another session; the log of the bastion may say more",
     }
 }
