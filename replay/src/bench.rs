@@ -2,7 +2,6 @@
 
 use std::{
     fs, io,
-    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -13,7 +12,7 @@ use serde_json::json;
 use crate::{
     cli::Bench,
     reel::Reel,
-    source::{self, OpenFault, SourceFault},
+    source::{self, OpenFault, Shelf, SourceFault},
 };
 
 mod made;
@@ -43,10 +42,10 @@ pub enum BenchFault {
 ///
 /// # Errors
 /// It cannot be made or read.
-pub fn bench(wanted: &Bench, data: Option<&Path>) -> Result<String, BenchFault> {
+pub fn bench(wanted: &Bench, shelf: Shelf<'_>) -> Result<String, BenchFault> {
     let Some(name) = &wanted.source else { return of_a_made_one(wanted) };
     let begun = Instant::now();
-    let mut reel = Reel::new(source::open(name, data)?);
+    let mut reel = Reel::new(source::open(name, shelf)?);
     // The first frame can be drawn as soon as one segment is there.
     reel.go(Elapsed::ZERO)?;
     let opened = begun.elapsed();

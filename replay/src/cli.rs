@@ -17,7 +17,7 @@ use crate::{
     play::{self, Left},
     player::Start,
     reel::Reel,
-    source::{self, Flaw},
+    source::{self, Flaw, Shelf},
 };
 use args::{Args, Command};
 use failure::Failure;
@@ -46,24 +46,24 @@ fn obey(args: Args) -> Result<u8, Failure> {
     if args.help_keys {
         return print(&keymap::as_text());
     }
-    let data = args.data.as_deref();
+    let shelf = Shelf { socket: args.socket.as_deref(), data: args.data.as_deref() };
     match args.command {
         Some(Command::Export(wanted)) => {
-            let mut source = source::open(&wanted.source, data)?;
+            let mut source = source::open(&wanted.source, shelf)?;
             export::export(source.as_mut(), wanted.format, &wanted.output)?;
             unless_flawed(&wanted.source, source.flaw())
         }
         Some(Command::Info { source: name, json }) => {
-            let mut source = source::open(&name, data)?;
+            let mut source = source::open(&name, shelf)?;
             print(&info::info(source.as_mut(), json))?;
             unless_flawed(&name, source.flaw())
         }
         Some(Command::Bench(wanted)) => {
-            print(&bench::bench(&wanted, data).map_err(|fault| Failure::Bench(fault.to_string()))?)
+            print(&bench::bench(&wanted, shelf).map_err(|fault| Failure::Bench(fault.to_string()))?)
         }
         None => {
             let name = args.source.ok_or(Failure::NoSource)?;
-            let reel = Reel::new(source::open(&name, data)?);
+            let reel = Reel::new(source::open(&name, shelf)?);
             let start = Start { speed: args.speed, idle_limit: args.idle_limit.0, at: args.at };
             match play::play(reel, start)? {
                 Left::Quit(flaw) => unless_flawed(&name, flaw),

@@ -14,7 +14,7 @@ use recording::{AvtReplica, CastHeader, DecodeFault, Event, Replica as _, Timeli
 pub use about::About;
 pub use cast::CastSource;
 pub use indexer::IndexFault;
-pub use open::{OpenFault, open};
+pub use open::{OpenFault, Shelf, open};
 pub use session::SessionSource;
 
 /// A recording that can be read in any order, one segment at a time.

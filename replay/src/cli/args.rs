@@ -11,7 +11,10 @@ use recording::Elapsed;
 pub struct Args {
     /// A .cast file, - for standard input, a session id, or last
     pub source: Option<String>,
-    /// The data folder of the store that holds the session
+    /// The control socket of the server that has the session
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// The data folder of the server or store that has the session
     #[arg(long, global = true, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// Recorded seconds per second, 0.1 to 64

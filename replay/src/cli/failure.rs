@@ -2,7 +2,7 @@
 
 use std::io;
 
-use archive::ArchiveFault;
+use archive::{ArchiveFault, LibraryFault};
 
 use crate::{
     export::ExportFault,
@@ -73,6 +73,7 @@ impl Failure {
                 "replay export, which writes to files and pipes"
             }
             Failure::Terminal(_) => "another terminal, or replay export",
+            Failure::Export(ExportFault::Read(_)) => "replay info, which tells what is wrong with it",
             Failure::Export(_) | Failure::Output(_) => "another place with -o FILE",
             Failure::Bench(_) => "a smaller --size, or TMPDIR=/a/folder/with/room",
         }
@@ -83,7 +84,7 @@ impl Failure {
         match self {
             Failure::NoSource => USAGE,
             Failure::Flawed { flaw: Flaw::Incomplete(_), .. } => INCOMPLETE,
-            Failure::Flawed { flaw: Flaw::Broken(_), .. } => BROKEN,
+            Failure::Flawed { flaw: Flaw::Broken(_), .. } | Failure::Export(ExportFault::Read(_)) => BROKEN,
             _ => FAILED,
         }
     }
@@ -98,11 +99,18 @@ fn open_way_out(fault: &OpenFault) -> &'static str {
         OpenFault::Cast { .. } => {
             "a .cast file, - for standard input, a session id of 26 characters, or last"
         }
-        OpenFault::NoStore { .. } => "replay --data DIR with the data folder of the bastion",
-        OpenFault::Store { fault: ArchiveFault::InUse { .. }, .. } => "again once that process has ended",
-        OpenFault::Store { .. } => "as the user that the bastion runs as",
+        OpenFault::NoStore { .. } => {
+            "replay --data DIR with the data folder of the bastion, or --socket PATH"
+        }
         OpenFault::NoSession { .. } => "a session first: ssh through the bastion",
         OpenFault::Unknown { .. } => "bastion sessions, which lists their ids",
-        OpenFault::Session { .. } => "another session; the log of the bastion may say more",
+        OpenFault::Library { fault, .. } => match fault {
+            LibraryFault::Archive(ArchiveFault::InUse { .. }) => "again once that process has ended",
+            LibraryFault::NotOurs { .. } | LibraryFault::Io(..) => "as the user that the bastion runs as",
+            LibraryFault::Nowhere | LibraryFault::Control(_) => {
+                "replay --data DIR with the data folder of the bastion, or --socket PATH"
+            }
+            LibraryFault::Archive(_) | LibraryFault::Read(_) => "the log of the bastion, which may say more",
+        },
     }
 }

@@ -23,12 +23,12 @@ pub struct SessionSource {
 }
 
 impl SessionSource {
-    /// Plays this recording. Where no server writes it any more (`is_served`), it does not grow whatever its end says.
+    /// Plays this recording.
     ///
     /// # Errors
     /// It cannot be found out whether the session goes on.
-    pub fn new(mut recording: OpenRecording, is_served: bool) -> Result<Self, ReadFault> {
-        let growth = if is_served && !recording.has_ended()? { Growth::Live } else { Growth::Done };
+    pub fn new(mut recording: OpenRecording) -> Result<Self, ReadFault> {
+        let growth = if recording.has_ended()? { Growth::Done } else { Growth::Live };
         let about = About::of_session(recording.session());
         let mut source =
             SessionSource { recording, about, timeline: Timeline::default(), growth, looked: Instant::now() };
