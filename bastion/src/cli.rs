@@ -15,6 +15,7 @@ use crate::{
     init::{self, InitArgs},
     key_commands::{self, KeyArgs},
     log, serve,
+    sessions::{self, SessionsArgs},
     settings::SettingsArgs,
     ssh_config::{self, SshConfigArgs},
     target_commands::{self, TargetArgs},
@@ -46,6 +47,8 @@ enum Command {
     Target(TargetArgs),
     /// The keys in the vault
     Key(KeyArgs),
+    /// What was recorded: list it, show one
+    Sessions(SessionsArgs),
     /// Print a block for ~/.ssh/config
     SshConfig(SshConfigArgs),
 }
@@ -61,6 +64,7 @@ pub fn run() -> ExitCode {
         Command::Explain(arguments) => explain::run(&arguments, out),
         Command::Target(arguments) => target(&arguments),
         Command::Key(arguments) => key_commands::run(&arguments, out),
+        Command::Sessions(arguments) => sessions::run(&arguments, out),
         Command::SshConfig(arguments) => ssh_config::run(&arguments, out),
     };
     match done {

@@ -101,11 +101,14 @@ async fn serve_demo(arguments: &Args, folder: &Path) -> Result<(), Failure> {
     fs::write(&settings.policy, POLICY).map_err(cannot)?;
     let rules = Rules::new(settings, Policy::parse(POLICY, "the demo's policy")?);
 
-    let gateway = Gateway::start(rules, vault).await?;
+    let mut gateway = Gateway::start(rules, vault).await?;
+    // So that `replay -- last` finds it without being told where.
+    let announcement = archive::announce(gateway.control.socket()).map_err(cannot)?;
     let listens = gateway.addresses.first().copied().unwrap_or(arguments.listen);
     println!("{}", welcome(listens, &issuer, arguments.data.as_deref()));
     tokio::spawn(tell_words(issuer.words()));
-    let told = serve::until_told(&gateway.house).await;
+    let told = serve::until_told(&mut gateway).await;
+    drop(announcement);
     gateway.stop().await;
     drop((target, issuer));
     told

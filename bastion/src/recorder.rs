@@ -152,6 +152,11 @@ impl Recorder {
         })
     }
 
+    /// Ends the open segments of all recordings, so that all that has happened so far is packed.
+    pub fn end_segments(&self) {
+        drop(self.inner.inbox.send(Entry::EndSegments)); // a recorder that has stopped has none
+    }
+
     /// Writes and syncs what still waits, ends what is still open as interrupted, and ends the threads. What is not
     /// sealed by then, the next start takes up.
     pub fn shutdown(self) {
@@ -177,4 +182,4 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

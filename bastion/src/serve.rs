@@ -7,11 +7,12 @@ use keys::Vault;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinHandle,
 };
 
 use crate::{
+    control::{Control, Order},
     failure::Failure,
     house::{House, Rules},
     login::{Clock, Login},
@@ -21,12 +22,18 @@ use crate::{
     settings::{self, Settings},
 };
 
+/// Orders that wait while one is carried out.
+const ORDERS_MAX: usize = 4;
+
 /// A gateway that listens.
 pub struct Gateway {
     /// What its connections share.
     pub house: Arc<House>,
     /// Where it listens.
     pub addresses: Vec<SocketAddr>,
+    /// Where it is asked by commands and players.
+    pub control: Control,
+    orders: mpsc::Receiver<Order>,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
@@ -52,12 +59,16 @@ impl Gateway {
             || format!("end the other server on {data}, or give this one another folder with --data");
         let archive =
             Archive::open_exclusive(&settings.data).map_err(|fault| Failure::new(fault, way_out()))?;
-        let recorder = Recorder::start(archive, recorder_settings(settings));
-        let recorder = recorder.map_err(|fault| Failure::new(fault, format!("look at the folder {data}")))?;
+        let look = |fault: &dyn std::fmt::Display| Failure::new(fault, format!("look at the folder {data}"));
+        let recorder = Recorder::start(archive.clone(), recorder_settings(settings));
+        let recorder = recorder.map_err(|fault| look(&fault))?;
+        let (order, orders) = mpsc::channel(ORDERS_MAX);
+        let control = Control::start(&settings.data, archive, recorder.clone(), order);
+        let control = control.map_err(|fault| look(&format!("cannot listen for commands: {fault}")))?;
         let house = Arc::new(House::new(rules, host_keys, vault, login, recorder));
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(server::serve(house.clone(), doors, stopped));
-        Ok(Gateway { house, addresses, stop, accepting })
+        Ok(Gateway { house, addresses, control, orders, stop, accepting })
     }
 
     /// Accepts nobody new, ends the open sessions, and closes their recordings.
@@ -76,18 +87,18 @@ impl Gateway {
 /// Serves until a signal says stop: SIGTERM or SIGINT. SIGHUP reads settings and policy again.
 pub async fn run(settings: Settings) -> Result<(), Failure> {
     let (vault, _) = own_keys::open_vault(&settings)?;
-    let gateway = Gateway::start(Rules::read(settings)?, vault).await?;
+    let mut gateway = Gateway::start(Rules::read(settings)?, vault).await?;
     for address in &gateway.addresses {
         tracing::info!("listening on {address}");
     }
-    until_told(&gateway.house).await?;
+    until_told(&mut gateway).await?;
     tracing::info!("stopping");
     gateway.stop().await;
     Ok(())
 }
 
-/// Waits for the signal that ends the program; reloads at SIGHUP meanwhile.
-pub async fn until_told(house: &House) -> Result<(), Failure> {
+/// Waits for the signal or the order that ends the program; reloads at SIGHUP, or when ordered, meanwhile.
+pub async fn until_told(gateway: &mut Gateway) -> Result<(), Failure> {
     let hear = |kind| {
         signal(kind).map_err(|fault| Failure::new(format!("cannot hear signals: {fault}"), "start it anew"))
     };
@@ -98,13 +109,27 @@ pub async fn until_told(house: &House) -> Result<(), Failure> {
         tokio::select! {
             _ = terminate.recv() => return Ok(()),
             _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => match house.reload() {
-                Ok(()) => tracing::info!("settings and policy read again"),
-                Err(failure) => {
-                    let way_out = failure.way_out.unwrap_or_default();
-                    tracing::error!(try_this = way_out, "settings and policy stay as they were: {}", failure.what);
-                }
+            _ = hang_up.recv() => drop(reload(&gateway.house)), // it has said in the log what is wrong
+            Some(order) = gateway.orders.recv() => match order {
+                Order::Shutdown => return Ok(()),
+                // Whoever asked may be gone by now.
+                Order::Reload(tell) => drop(tell.send(reload(&gateway.house))),
             },
+        }
+    }
+}
+
+fn reload(house: &House) -> Result<(), String> {
+    let failed = house.reload();
+    match failed {
+        Ok(()) => {
+            tracing::info!("settings and policy read again");
+            Ok(())
+        }
+        Err(failure) => {
+            let way_out = failure.way_out.unwrap_or_default();
+            tracing::error!(try_this = way_out, "settings and policy stay as they were: {}", failure.what);
+            Err(failure.what)
         }
     }
 }

@@ -61,7 +61,7 @@ fn impatient() -> RecorderSettings {
     }
 }
 
-fn header(layout: Layout) -> Header {
+pub(crate) fn header(layout: Layout) -> Header {
     let facts = Facts {
         format: 1,
         id: archive::new_id(),

@@ -33,7 +33,7 @@ const BUFFER_BYTES_MAX: usize = 1 << 20;
 pub(super) enum Entry {
     Begin { slot: u64, header: Box<Header>, told: watch::Sender<Told>, live: Arc<Live> },
     Event { slot: u64, event: Event, sync: bool },
-    EndSegment { slot: u64 },
+    EndSegments,
     Close { slot: u64, end: End },
     SyncFailed { slot: u64, fault: io::Error },
     LastSynced { slot: u64 },
@@ -128,7 +128,10 @@ impl Writer {
         match entry {
             Entry::Begin { slot, header, told, live } => self.begin(slot, &header, told, live),
             Entry::Event { slot, event, sync } => return self.event(slot, &event, sync),
-            Entry::EndSegment { slot } => self.with(slot, |open| open.tail.end_segment()),
+            Entry::EndSegments => {
+                let open: Vec<u64> = self.open.keys().copied().collect();
+                open.into_iter().for_each(|slot| self.with(slot, |open| open.tail.end_segment()));
+            }
             Entry::Close { slot, end } => self.with(slot, |open| {
                 open.tail.end(end);
                 (open.ended, open.sync_asked) = (Some(end), true);

@@ -154,6 +154,11 @@ impl Archive {
         Ok(book.filter(|book| live.is_none() || book.state != State::Live).or(live))
     }
 
+    /// How many sessions are being recorded.
+    pub fn live_sessions(&self) -> usize {
+        self.live().values().filter(|live| live.ended().is_none()).count()
+    }
+
     /// The session that began last.
     ///
     /// # Errors

@@ -1,0 +1,322 @@
+//! `bastion sessions`: what was recorded.
+
+use std::{io::Write, path::PathBuf};
+
+use archive::{ArchiveFault, Filter, Library, LibraryFault, OpenRecording, State, Summary};
+use jiff::{SignedDuration, Timestamp, Zoned, civil};
+use recording::{SessionId, Source};
+use serde::Serialize;
+
+use crate::{failure::Failure, settings::SettingsArgs};
+
+/// `bastion sessions`
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bastion sessions --user alice --since 2d\n  bastion sessions --target web1 --since 2026-11-20 --until 2026-11-21T12:00:00Z --json\n  bastion sessions show last\n\nWatch one:  replay ID"
+)]
+pub struct SessionsArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// Of this person, by name
+    #[arg(long)]
+    user: Option<String>,
+    /// To this target
+    #[arg(long)]
+    target: Option<String>,
+    /// Still going on at this time or later: 2h, 3d, 2026-11-21, or RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    since: Option<Timestamp>,
+    /// Begun before this time
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    until: Option<Timestamp>,
+    /// As JSON
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<SessionsCommand>,
+}
+
+/// Where the recordings are.
+#[derive(Debug, clap::Args)]
+struct PlaceArgs {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    /// The control socket of a running server, if not the one in the data folder
+    #[arg(long, global = true, value_name = "SOCKET", env = "BASTION_SOCKET")]
+    socket: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum SessionsCommand {
+    /// Everything about one session
+    #[command(after_help = "Example:  bastion sessions show 01JD7W8Z6K3Q9V5B2N4M8R1T0X")]
+    Show(ShowArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct ShowArgs {
+    /// The session's id, or the beginning of it if no other begins so; or `last`
+    #[arg(value_name = "ID")]
+    id: String,
+}
+
+/// Runs `bastion sessions`.
+///
+/// # Errors
+/// If there is no server and no store, or what was asked for is not there.
+pub fn run(args: &SessionsArgs, out: &mut dyn Write) -> Result<u8, Failure> {
+    if let Some(SessionsCommand::Show(show)) = &args.command {
+        return show_one(args, &show.id, out);
+    }
+    let micros = |at: Option<Timestamp>| at.map(|at| u64::try_from(at.as_microsecond()).unwrap_or_default());
+    let filter = Filter {
+        user: args.user.clone(),
+        target: args.target.clone(),
+        since_us: micros(args.since),
+        until_us: micros(args.until),
+    };
+    let sessions = args.place.library()?.sessions(&filter)?;
+    if args.json {
+        let told: Vec<Told> = sessions.into_iter().map(Told::of).collect();
+        writeln!(out, "{}", serde_json::to_string(&told).map_err(std::io::Error::other)?)?;
+    } else {
+        write!(out, "{}", table(&sessions))?;
+    }
+    Ok(0)
+}
+
+impl PlaceArgs {
+    /// The socket or the folder that was named; else the settings' folder; and without settings a server that is
+    /// found, as that of a demo.
+    fn library(&self) -> Result<Library, Failure> {
+        let named = (self.socket.as_deref(), self.settings.data.as_deref());
+        if named != (None, None) {
+            return Ok(Library::open(named.1, named.0)?);
+        }
+        match self.settings.settings.exists() {
+            true => Ok(Library::open(Some(&self.settings.load()?.data), None)?),
+            false => Ok(Library::open(None, None)?),
+        }
+    }
+}
+
+impl From<LibraryFault> for Failure {
+    fn from(fault: LibraryFault) -> Self {
+        let way_out = match &fault {
+            LibraryFault::Nowhere => "--data FOLDER or --config FILE, or start a server",
+            LibraryFault::NotOurs { .. } => "start the server, or run this as the folder's owner",
+            LibraryFault::Archive(ArchiveFault::InUse { .. }) => {
+                "ask again: a server that starts or stops does not answer yet"
+            }
+            LibraryFault::Control(_) => "see whether the server runs, and name its socket with --socket",
+            LibraryFault::Io(..) | LibraryFault::Archive(_) | LibraryFault::Read(_) => {
+                "look at the file that is named"
+            }
+        };
+        Failure::new(&fault, way_out)
+    }
+}
+
+/// A time as people write it: how long ago, a day, or RFC 3339.
+fn instant(text: &str) -> Result<Timestamp, String> {
+    let wrong = || format!("{text:?} is no time; write 2h, 3d, 2026-11-21 or 2026-11-21T12:00:00Z");
+    if let Ok(at) = text.parse::<Timestamp>() {
+        return Ok(at);
+    }
+    if let Ok(at) = text.parse::<Zoned>() {
+        return Ok(at.timestamp());
+    }
+    if let Ok(day) = text.parse::<civil::Date>() {
+        let begin = day.to_zoned(jiff::tz::TimeZone::system()).map_err(|_| wrong())?;
+        return Ok(begin.timestamp());
+    }
+    let days = text.strip_suffix('d').and_then(|days| days.trim().parse::<i64>().ok());
+    let hours = days.and_then(|days| days.checked_mul(24));
+    let ago = match hours {
+        Some(hours) => SignedDuration::from_hours(hours.clamp(0, 24 * 365_000)),
+        None => text.parse::<SignedDuration>().map_err(|_| wrong())?,
+    };
+    Timestamp::now().checked_sub(ago.abs()).map_err(|_| wrong())
+}
+
+/// One session, as JSON tells it: what the list knows, and times that people can read.
+#[derive(Serialize)]
+struct Told {
+    started: String,
+    ended: Option<String>,
+    #[serde(flatten)]
+    summary: Summary,
+}
+
+impl Told {
+    fn of(summary: Summary) -> Self {
+        let (started, ended) = (rfc3339(summary.started_us), summary.ended_us.map(rfc3339));
+        Told { started, ended, summary }
+    }
+}
+
+fn show_one(args: &SessionsArgs, wanted: &str, out: &mut dyn Write) -> Result<u8, Failure> {
+    let library = args.place.library()?;
+    let summary = find(&library, wanted)?;
+    let recording = library.open_recording(summary.id)?;
+    if args.json {
+        let text = serde_json::to_string(&Shown::of(summary, &recording)).map_err(std::io::Error::other)?;
+        writeln!(out, "{text}")?;
+    } else {
+        write!(out, "{}", description(&summary, &recording))?;
+    }
+    Ok(0)
+}
+
+/// One session and its recording, as JSON tells them.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    told: Told,
+    segments: usize,
+    key_frames: usize,
+    /// Seconds since the beginning, and label.
+    markers: Vec<(f64, String)>,
+    header: serde_json::Value,
+}
+
+impl Shown {
+    fn of(summary: Summary, recording: &OpenRecording) -> Self {
+        let timeline = recording.timeline();
+        Shown {
+            told: Told::of(summary),
+            segments: timeline.spans().len(),
+            key_frames: timeline.spans().iter().filter(|span| span.has_keyframe).count(),
+            markers: timeline.markers().map(|(at, label)| (at.as_secs_f64(), label.to_owned())).collect(),
+            header: serde_json::from_slice(recording.header_line()).unwrap_or_default(),
+        }
+    }
+}
+
+/// The session of this id, of an id that begins so, or the last.
+fn find(library: &Library, wanted: &str) -> Result<Summary, Failure> {
+    let unknown = |why: String| Failure::new(why, "bastion sessions");
+    if wanted == "last" {
+        return library.last()?.ok_or_else(|| unknown("nothing was recorded yet".into()));
+    }
+    let wanted = wanted.to_ascii_uppercase();
+    if let Ok(id) = wanted.parse::<SessionId>() {
+        return library.session(id)?.ok_or_else(|| unknown(format!("no session has the id {id}")));
+    }
+    let all = library.sessions(&Filter::default())?;
+    let mut fitting = all.into_iter().filter(|summary| summary.id.as_str().starts_with(&wanted));
+    match (fitting.next(), fitting.next()) {
+        (Some(only), None) => Ok(only),
+        (None, _) => Err(unknown(format!("no session has an id that begins with {wanted:?}"))),
+        (Some(one), Some(other)) => {
+            Err(unknown(format!("{wanted:?} begins the ids {}, {} and perhaps more", one.id, other.id)))
+        }
+    }
+}
+
+fn table(sessions: &[Summary]) -> String {
+    if sessions.is_empty() {
+        return "no session matches\n".to_owned();
+    }
+    let rows: Vec<[String; 7]> = sessions
+        .iter()
+        .map(|s| {
+            [
+                s.id.to_string(),
+                local(s.started_us),
+                duration(s.duration_us),
+                printable(&s.person),
+                printable(&format!("{}@{}", s.login, s.target)),
+                state(s.state).to_owned(),
+                printable(s.command.as_deref().unwrap_or(&s.channel)),
+            ]
+        })
+        .collect();
+    let titles = ["ID", "STARTED", "FOR", "WHO", "WHERE", "STATE", "WHAT"].map(str::to_owned);
+    let mut widths = [0; 7];
+    for row in rows.iter().chain([&titles]) {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in [&titles].into_iter().chain(&rows) {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
+fn description(summary: &Summary, recording: &OpenRecording) -> String {
+    let facts = &recording.session().facts;
+    let person = &facts.person;
+    let mut lines = vec![
+        ("session", summary.id.to_string()),
+        ("who", format!("{} ({} at {})", person.name, person.subject, person.issuer)),
+        ("groups", person.groups.join(", ")),
+        ("from", facts.source.clone()),
+        ("key", facts.key.clone().unwrap_or_default()),
+        ("where", format!("{}@{} ({})", facts.login, facts.target, facts.address)),
+        ("what", format!("{} {}", facts.channel, recording.session().command.as_deref().unwrap_or_default())),
+        ("rule", facts.rule.clone()),
+        ("started", local(summary.started_us)),
+        ("lasted", duration(summary.duration_us)),
+        ("state", state(summary.state).to_owned()),
+        ("recorded", format!("{} events, {} bytes", summary.events, summary.bytes)),
+    ];
+    let spans = recording.timeline().spans();
+    let frames = spans.iter().filter(|span| span.has_keyframe).count();
+    lines.push(("segments", format!("{}, key frames {frames}", spans.len())));
+    let mut text = String::new();
+    for (name, value) in lines.iter().filter(|(_, value)| !value.is_empty()) {
+        text += &format!("{name:10}{}\n", printable(value.trim()));
+    }
+    for (at, label) in recording.timeline().markers() {
+        text += &format!("{:10}{}\n", duration(at.as_micros()), printable(label));
+    }
+    text
+}
+
+fn state(state: State) -> &'static str {
+    match state {
+        State::Live => "live",
+        State::Finished => "finished",
+        State::Interrupted => "interrupted",
+    }
+}
+
+/// Text of a recording, without anything that a terminal would obey.
+fn printable(text: &str) -> String {
+    text.chars().map(|ch| if is_harmless(ch) { ch } else { '\u{fffd}' }).collect()
+}
+
+fn is_harmless(ch: char) -> bool {
+    let turns =
+        matches!(ch, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
+    !ch.is_control() && !turns
+}
+
+fn local(micros: u64) -> String {
+    let at = i64::try_from(micros).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
+    let at = at.unwrap_or_default().to_zoned(jiff::tz::TimeZone::system());
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn rfc3339(micros: u64) -> String {
+    let at = i64::try_from(micros).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
+    at.unwrap_or_default().to_string()
+}
+
+/// `1:02:03`, `2:03`, or `0.4s`.
+fn duration(micros: u64) -> String {
+    let seconds = micros / 1_000_000;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0..10) => format!("{:.1}s", micros as f64 / 1e6),
+        (0, minutes, seconds) => format!("{minutes}:{seconds:02}"),
+        (hours, minutes, seconds) => format!("{hours}:{minutes:02}:{seconds:02}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;
