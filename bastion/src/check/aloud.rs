@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::settings::{Durability, Prompt, Settings, TargetSettings};
+use crate::settings::{Durability, Flow, Prompt, Settings, TargetSettings};
 
 /// What the settings mean, in plain sentences.
 pub fn settings(settings: &Settings) -> Vec<String> {
@@ -15,8 +15,11 @@ pub fn settings(settings: &Settings) -> Vec<String> {
     vec![
         format!("It listens on {}.", listens.join(" and ")),
         format!("Recordings, keys and state lie in {}.", settings.data.display()),
-        format!("The policy is {}.", settings.policy.display()),
+        format!("The policy is {}, for {} targets.", settings.policy.display(), settings.targets.len()),
         format!("People sign in at {} as client {:?}; their name is the claim {:?}, their groups {:?}.", login.issuer, login.client_id, login.name_claim, login.groups_claim),
+        match login.flow {
+            Flow::Device => "They do so in any browser, by an address and a code that they are shown.".into(),
+        },
         binding(login.binding),
         match login.prompt {
             Prompt::Enter => "The prompt asks for Enter, so that every client shows it.".into(),

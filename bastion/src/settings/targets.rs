@@ -94,11 +94,6 @@ impl Targets {
         self.0.len()
     }
 
-    /// Is there none?
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Adds one, or replaces the one of its name.
     pub fn insert(&mut self, settings: TargetSettings) {
         self.0.insert(settings.target.name.clone(), settings);
@@ -186,16 +181,15 @@ fn check_labels(
     labels: &BTreeMap<Spanned<String>, Spanned<String>>,
 ) -> Result<BTreeMap<String, String>, SettingsFault> {
     let right = |text: &str| (1..=LABEL_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control);
-    for (label, value) in labels {
-        for part in [label, value].into_iter().filter(|part| !right(part.as_ref())) {
-            return Err(source.wrong(
-                part.span(),
-                &format!("targets.{name}.labels"),
-                part.as_ref(),
-                "a label and its value have 1 to 128 bytes without control characters",
-                "labels = { env = \"prod\" }",
-            ));
-        }
+    let parts = labels.iter().flat_map(|(label, value)| [label, value]);
+    if let Some(part) = parts.into_iter().find(|part| !right(part.as_ref())) {
+        return Err(source.wrong(
+            part.span(),
+            &format!("targets.{name}.labels"),
+            part.as_ref(),
+            "a label and its value have 1 to 128 bytes without control characters",
+            "labels = { env = \"prod\" }",
+        ));
     }
     Ok(labels.iter().map(|(label, value)| (label.as_ref().clone(), value.as_ref().clone())).collect())
 }

@@ -63,7 +63,7 @@ fn settings_that_name_only_the_provider_are_enough() {
     assert_eq!(settings.login.binding.as_secs(), 8 * 60 * 60);
     assert_eq!(settings.limits, Limits::default());
     assert_eq!(settings.recording.durability, Durability::Written);
-    assert!(settings.targets.is_empty());
+    assert_eq!(settings.targets.len(), 0);
 }
 
 #[test]
