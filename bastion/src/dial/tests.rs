@@ -7,12 +7,15 @@ use std::{
 };
 
 use gate::{Decision, Opening, Opens, Policy, Principal, Request, Target};
-use keys::MasterKey;
+use keys::{MasterKey, VaultFault};
 use russh::ChannelMsg;
 use tempfile::TempDir;
 
 use super::*;
-use crate::settings::{Ssh, TargetSettings};
+use crate::{
+    pins::PinsFault,
+    settings::{Ssh, TargetSettings},
+};
 
 /// A vault with two keys, a target that lets one of them in, and a real sshd behind it.
 struct Bench {

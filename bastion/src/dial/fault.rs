@@ -1,0 +1,189 @@
+//! What can go wrong on the way to a target: for the log, and for the caller.
+
+use std::{io, time::Duration};
+
+use gate::Name;
+use keys::VaultFault;
+
+use crate::pins::PinsFault;
+
+/// Why a target could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{target} at {address}: {problem}")]
+pub struct DialFault {
+    /// The target.
+    pub target: Name,
+    /// Its address and port: for the log.
+    pub address: String,
+    /// What happened.
+    pub problem: DialProblem,
+}
+
+/// What happened on the way to a target. Displayed, it is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum DialProblem {
+    /// Its name has no address.
+    #[error("its name cannot be resolved: {0}")]
+    NoSuchHost(io::Error),
+    /// Nothing listens there.
+    #[error("connection refused")]
+    Refused,
+    /// It did not answer in time.
+    #[error("no answer within {within:?} while {stage}")]
+    TimedOut {
+        /// What was waited for.
+        stage: Stage,
+        /// For how long.
+        within: Duration,
+    },
+    /// No network leads there.
+    #[error("no route: {0}")]
+    NoRoute(io::Error),
+    /// This process has no free file handle.
+    #[error("no free file handle: raise LimitNOFILE")]
+    NoHandles,
+    /// Anything else that the system said about the connection.
+    #[error("connection failed: {0}")]
+    Network(io::Error),
+    /// No pin and no setting names its host key.
+    #[error("unknown host key {shown}")]
+    UnknownHostKey {
+        /// What it showed.
+        shown: String,
+    },
+    /// Its host key is another one than it was.
+    #[error("host key changed: it shows {shown}, known is {}", known.join(" and "))]
+    ChangedHostKey {
+        /// What it showed.
+        shown: String,
+        /// What is known.
+        known: Vec<String>,
+    },
+    /// Its host key was revoked.
+    #[error("revoked host key {shown}")]
+    RevokedHostKey {
+        /// What it showed.
+        shown: String,
+    },
+    /// It showed a certificate, which we did not ask for.
+    #[error("it shows a host certificate, which was not asked for")]
+    HostCertificate,
+    /// Neither strict key exchange nor AES-GCM: messages could be dropped unseen (CVE-2023-48795).
+    #[error("it has neither strict key exchange nor AES-GCM (CVE-2023-48795): update its sshd")]
+    Terrapin,
+    /// It and we have no algorithm of some kind in common.
+    #[error("no algorithm in common: {0}")]
+    NoCommonAlgorithm(String),
+    /// Its pins cannot be read.
+    #[error(transparent)]
+    Pins(#[from] PinsFault),
+    /// The key that opens it cannot be had.
+    #[error(transparent)]
+    Key(#[from] VaultFault),
+    /// It does not let our key in.
+    #[error("login {login} with key {key} ({fingerprint}) refused; it wants {wants}")]
+    LoginRefused {
+        /// The login.
+        login: Name,
+        /// The key's name in the vault.
+        key: Name,
+        /// The key's fingerprint.
+        fingerprint: String,
+        /// What it would go on with.
+        wants: String,
+    },
+    /// It opens no session.
+    #[error("session refused: {0}")]
+    ChannelRefused(String),
+    /// It ended the connection, or broke the protocol.
+    #[error("connection lost while {stage}: {cause}")]
+    Lost {
+        /// What was under way.
+        stage: Stage,
+        /// What the SSH library said.
+        cause: String,
+    },
+}
+
+/// What is under way while a target is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// TCP.
+    Connecting,
+    /// SSH's key exchange.
+    Greeting,
+    /// Our login there.
+    LoggingIn,
+    /// The session channel.
+    Opening,
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Stage::Connecting => "connecting",
+            Stage::Greeting => "exchanging keys",
+            Stage::LoggingIn => "logging in",
+            Stage::Opening => "opening a session",
+        })
+    }
+}
+
+impl DialFault {
+    /// One line for the caller: enough to know whom to ask and for what, without addresses or names of keys.
+    pub fn told(&self) -> String {
+        let target = &self.target;
+        let unreachable = |why: &str| format!("{target} cannot be reached: {why}");
+        match &self.problem {
+            DialProblem::NoSuchHost(_) => unreachable("its address cannot be resolved"),
+            DialProblem::Refused => unreachable("connection refused"),
+            DialProblem::TimedOut { within, .. } => unreachable(&format!("no answer within {within:?}")),
+            DialProblem::NoRoute(_) => unreachable("no route to it"),
+            DialProblem::Network(_) => unreachable("the connection failed"),
+            DialProblem::NoHandles | DialProblem::Pins(_) | DialProblem::Key(_) => {
+                unreachable("the bastion cannot open it now; its log says why")
+            }
+            DialProblem::UnknownHostKey { shown } => format!(
+                "{target} shows a host key that nobody has confirmed yet: {shown}. \
+                 An administrator compares it, then runs: bastion target pin {target}"
+            ),
+            DialProblem::ChangedHostKey { shown, known } => format!(
+                "{target} shows another host key than before: {shown} instead of {}. Somebody may stand in between. \
+                 If the change is meant, an administrator runs: bastion target pin {target}",
+                known.join(" or ")
+            ),
+            DialProblem::RevokedHostKey { shown } => {
+                format!("{target} shows a host key that was revoked: {shown}. Somebody may stand in between")
+            }
+            DialProblem::HostCertificate | DialProblem::Terrapin | DialProblem::NoCommonAlgorithm(_) => {
+                unreachable(
+                    "its SSH server is not one that the bastion may trust; the bastion's log says why",
+                )
+            }
+            DialProblem::LoginRefused { login, .. } => format!(
+                "{target} does not let the bastion in as {login}. \
+                 `bastion target setup {target}` prints what its administrator needs"
+            ),
+            DialProblem::ChannelRefused(_) => unreachable("it opens no session"),
+            DialProblem::Lost { .. } => unreachable("it ended the connection"),
+        }
+    }
+}
+
+/// The type that the SSH library asks for; a fault in it is given its stage by `dial`.
+impl From<russh::Error> for DialProblem {
+    fn from(fault: russh::Error) -> Self {
+        match fault {
+            russh::Error::NoCommonAlgo { kind, theirs, .. } => {
+                let theirs: String = theirs.join(",").chars().filter(|c| !c.is_control()).take(200).collect();
+                DialProblem::NoCommonAlgorithm(format!("{kind:?}, it has {theirs}"))
+            }
+            other => DialProblem::Lost { stage: Stage::Greeting, cause: printable(&other.to_string()) },
+        }
+    }
+}
+
+/// One line of what a library or a peer said.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).take(200).collect()
+}
