@@ -136,8 +136,8 @@ pub const TABLE: &[Binding] = {
         Binding { keys: &[Char('J'), ShiftArrow(Down)], action: Pan(Down), help: "pan down" },
         Binding { keys: &[Char('K'), ShiftArrow(Up)], action: Pan(Up), help: "pan up" },
         Binding { keys: &[Char('L'), ShiftArrow(Right)], action: Pan(Right), help: "pan right" },
-        Binding { keys: &[Char('v')], action: Follow, help: "view follows the cursor" },
-        Binding { keys: &[Char('z')], action: Bare, help: "the screen alone, or with its lines" },
+        Binding { keys: &[Char('v')], action: Follow, help: "follow the cursor" },
+        Binding { keys: &[Char('z')], action: Bare, help: "screen alone or all" },
         Binding { keys: &[Char('?')], action: Help, help: "these keys" },
         Binding { keys: &[Char('q'), Esc, Ctrl('c')], action: Quit, help: "quit" },
     ]

@@ -131,7 +131,7 @@ fn alarm(player: &Player) -> Option<String> {
 /// The table of keys, in as many columns as there is room for.
 pub fn help(area: Rect, cells: &mut Buffer) {
     let lines: Vec<String> = keymap::as_text().lines().map(|line| format!(" {line}")).collect();
-    let wide = lines.iter().map(|line| line.width()).max().unwrap_or_default() as u16 + 3;
+    let wide = lines.iter().map(|line| line.width()).max().unwrap_or_default() as u16 + 2;
     let columns = (area.width / wide).max(1);
     let tall = (lines.len() as u16).div_ceil(columns);
     for (n, text) in lines.iter().enumerate() {
