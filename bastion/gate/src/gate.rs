@@ -223,10 +223,7 @@ impl Gate {
     fn target_sent(&mut self, sent: FromTarget, now: Elapsed) -> Vec<Step> {
         match sent {
             FromTarget::Dialled => vec![],
-            FromTarget::Unreachable(why) => {
-                let target = self.grant.target().name.clone();
-                self.end(&Notice::Unreachable { target, why }, Reason::Unreachable, now)
-            }
+            FromTarget::Unreachable(why) => self.end(&Notice::Unreachable { why }, Reason::Unreachable, now),
             FromTarget::Refused => {
                 let (target, kind) = (self.grant.target().name.clone(), self.opening.kind());
                 self.end(&Notice::Refused { target, kind }, Reason::Unreachable, now)

@@ -35,11 +35,9 @@ pub enum Notice {
         /// Why.
         denial: Denial,
     },
-    /// The target could not be reached: why, in our own words.
+    /// The target could not be reached: the whole sentence, in our own words.
     Unreachable {
-        /// The target.
-        target: Name,
-        /// Why.
+        /// Which target, and why.
         why: String,
     },
     /// The target refused the shell, the command, the subsystem or the terminal.
@@ -147,8 +145,8 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Notice::Denied { target, denial } => denied(f, target, denial),
-            Notice::Unreachable { target, why } => {
-                write!(f, "target {target} cannot be reached: {}", Printable::of(why))
+            Notice::Unreachable { why } => {
+                write!(f, "{}", Printable::sentence(why))
             }
             Notice::Refused { target, kind: Kind::Terminal | Kind::Shell } => {
                 write!(f, "target {target} refused to start a shell")
@@ -181,7 +179,7 @@ impl fmt::Display for Notice {
             ),
             Notice::RecordedAgain => f.write_str("recording works again, the session goes on"),
             Notice::RecordingFailed => f.write_str("recording failed, so this session ends here"),
-            Notice::Ended(why) => write!(f, "this session was ended: {}", Printable::of(why)),
+            Notice::Ended(why) => write!(f, "this session was ended: {}", Printable::sentence(why)),
             Notice::Misconfigured { target } => {
                 write!(f, "the bastion's settings for target {target} are wrong; its administrator should run `bastion check`")
             }
@@ -263,8 +261,7 @@ mod tests {
 
     #[test]
     fn what_a_dialler_says_cannot_touch_a_terminal() {
-        let target: Name = "web1".parse().unwrap();
-        let line = Notice::Unreachable { target, why: "no\r\n\x1b[2Jroute".to_owned() }.line(true);
-        assert_eq!(line, "bastion: target web1 cannot be reached: no\\u{d}\\u{a}\\u{1b}[2Jroute\r\n");
+        let line = Notice::Unreachable { why: "no\r\n\x1b[2Jroute".to_owned() }.line(true);
+        assert_eq!(line, "bastion: no\\u{d}\\u{a}\\u{1b}[2Jroute\r\n");
     }
 }

@@ -5,30 +5,40 @@ use std::fmt;
 /// Foreign text in printable ASCII: everything else stands as `\u{..}` or, if it is no UTF-8, as `\xNN`.
 ///
 /// So no control character reaches a terminal, no look-alike or hidden letter deceives, and a line stays a line. It
-/// is at most [`Printable::CHARS_MAX`] characters long and says how much was left out.
+/// is of bounded length and says how much was left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Printable<'a>(&'a [u8]);
+pub struct Printable<'a> {
+    text: &'a [u8],
+    room: usize,
+}
 
 impl<'a> Printable<'a> {
-    /// More is cut: a message is one line.
+    /// More of a foreign text is cut: a message is one line.
     pub const CHARS_MAX: usize = 120;
+    /// More of a sentence of ours is cut. The longest names two fingerprints and a way out.
+    pub const SENTENCE_CHARS_MAX: usize = 600;
 
-    /// This text, whatever it holds.
+    /// This text, whatever it holds; at most [`Printable::CHARS_MAX`] characters of it.
     pub fn of(text: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
-        Printable(text.as_ref())
+        Printable { text: text.as_ref(), room: Self::CHARS_MAX }
+    }
+
+    /// A sentence of our own that may quote a peer; at most [`Printable::SENTENCE_CHARS_MAX`] characters of it.
+    pub fn sentence(text: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Printable { text: text.as_ref(), room: Self::SENTENCE_CHARS_MAX }
     }
 }
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut room = Self::CHARS_MAX;
+        let mut room = self.room;
         let mut shown = 0;
-        for chunk in self.0.utf8_chunks() {
+        for chunk in self.text.utf8_chunks() {
             let letters = chunk.valid().chars().map(|letter| (letter_shown(letter), letter.len_utf8()));
             let raw = chunk.invalid().iter().map(|byte| (format!("\\x{byte:02x}"), 1));
             for (text, length) in letters.chain(raw) {
                 if text.len() > room {
-                    return write!(f, "... ({} bytes more)", self.0.len() - shown);
+                    return write!(f, "... ({} bytes more)", self.text.len() - shown);
                 }
                 f.write_str(&text)?;
                 room -= text.len();
