@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use tests::world::{Caller, Program, SHORT, TestBastion, bytes_of, joined, tier, within};
 
-const PROMPT: &str = "target$ ";
+const PROMPT: &str = "target> ";
 
 #[test]
 fn a_terminal_session_that_was_killed_can_be_played_afterwards() {

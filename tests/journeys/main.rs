@@ -5,8 +5,11 @@
 mod bad_input;
 mod conformance;
 mod crash;
+mod demo;
 mod flow;
 mod house;
+mod log_in;
+mod play;
 mod reload;
 mod run;
 mod secrets;

@@ -10,7 +10,7 @@ fn a_new_policy_holds_for_new_sessions_and_leaves_living_ones() {
     let bastion = Setup::default().policy(ALL).start();
     let ana = bastion.caller("ana");
     let shell = ana.ssh(&["web1"]).options(&["-t"]).on_terminal(80, 24);
-    let at = shell.out.wait("target$ ", SHORT);
+    let at = shell.out.wait("target> ", SHORT);
 
     bastion.write_policy(&format!("{ALL}{NONE}"));
     bastion.reload();
@@ -49,7 +49,8 @@ fn a_wrong_policy_is_refused_whole_and_the_old_one_stays() {
         ana.ssh(&["web1", "true"]).done().expect_ok("under the old policy");
         let check = bastion.command(&["check"]);
         assert_eq!(check.code, Some(1), "{check:?}");
-        assert!(check.err.contains("policy.toml:") && check.err.contains("try:"), "{}", check.err);
+        let told = check.text() + &check.err;
+        assert!(told.contains("policy.toml:") && told.contains("try:"), "{told}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use tests::world::{Program, SHORT, TestBastion, found_in};
 
-const PROMPT: &str = "target$ ";
+const PROMPT: &str = "target> ";
 const HIDDEN: &str = "kE7-hidden-Qz31";
 const SHOWN: &str = "kE7-shown-Qz31";
 

@@ -22,7 +22,7 @@ fn bytes_stay_exact_while_every_wait_is_interrupted() {
         assert_eq!((done.code, done.out.len()), (Some(code), 70_000));
     }
     let ssh = ana.ssh(&["web1"]).options(&["-t"]).on_terminal(80, 24);
-    let at = ssh.out.wait("target$ ", SHORT);
+    let at = ssh.out.wait("target> ", SHORT);
     ssh.send("seq 5000 | tail -1; exit 12\r");
     ssh.out.wait_from(at, "\n5000\r\n", SHORT);
     assert_eq!(ssh.done(SHORT).code, Some(12));

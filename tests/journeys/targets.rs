@@ -51,10 +51,12 @@ fn a_pin_is_shown_and_asked_for_and_then_holds() {
     stranger.authorize(&bastion.gateway_key("new"));
     let ana = bastion.caller("ana");
 
-    let mut pin = bastion.program("bastion", &["target", "pin", "new"]);
-    let pin = tests::world::Program::start(&mut pin);
+    let program = tests::world::built("bastion").to_string_lossy().into_owned();
+    let env = [("BASTION_CONFIG".to_owned(), bastion.settings().to_string_lossy().into_owned())];
+    let words = ["target", "pin", "new"].map(str::to_owned);
+    let pin = tests::world::Program::on_terminal(&program, &words, &env, 100, 30);
     pin.out.wait(&stranger.fingerprint(), SHORT);
-    pin.send("yes\n");
+    pin.send("yes\r");
     pin.done(SHORT).expect_ok("bastion target pin");
 
     tests::world::within(SHORT, "the pin to hold", || {
@@ -129,7 +131,7 @@ fn a_wire_that_is_cut_midway_does_not_leave_the_session_hanging() {
     target.authorize(&bastion.gateway_key("far"));
     let ana = bastion.caller("ana");
     let ssh = ana.ssh(&["far"]).options(&["-t"]).on_terminal(80, 24);
-    ssh.out.wait("target$ ", SHORT);
+    ssh.out.wait("target> ", SHORT);
 
     wire.cut();
 

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::process::Signal;
@@ -115,7 +115,7 @@ impl Setup {
             past: Mutex::new(String::new()),
             folder,
         };
-        bastion.command(&["init"]).expect_ok("bastion init");
+        bastion.command(&["init", "."]).expect_ok("bastion init");
         bastion.write_policy(self.policy.as_deref().unwrap_or(POLICY));
         bastion.write_settings(&self);
         bastion.run();
@@ -176,7 +176,7 @@ impl TestBastion {
         let mut command = Command::new(built(name));
         command.args(args).current_dir(self.folder.path());
         command
-            .env("BASTION_SETTINGS", self.settings())
+            .env("BASTION_CONFIG", self.settings())
             .envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -364,7 +364,7 @@ impl TestBastion {
     /// Waits until its memory has not grown by more than `kib` over `before` for this long; answers the growth.
     #[track_caller]
     pub fn grows_less_than(&self, before: u64, kib: u64, watched: Duration) -> u64 {
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         let mut most = 0;
         within(watched * 4 + SHORT, "memory to be watched", || {
             most = most.max(self.rss_kib().saturating_sub(before));
@@ -436,15 +436,17 @@ pub fn user_code(ssh: &Program) -> String {
 /// Presses Enter at every prompt until the program has ended.
 #[track_caller]
 pub fn press_enter_until_done(ssh: &Program) -> Done {
-    let mut answered = 0;
-    within(LONG, "a sign-in", || {
-        let asked = ssh.out.text().matches("press Enter").count();
+    let (mut answered, began) = (0, Instant::now());
+    while ssh.ended().is_none() {
+        let text = ssh.out.text();
+        assert!(began.elapsed() < LONG, "a sign-in that does not end: {}", text.escape_debug());
+        let asked = text.matches("ress Enter").count();
         if asked > answered {
             answered = asked;
             // It may have ended since it asked.
             ssh.try_send("\r").ok();
         }
-        ssh.ended()
-    });
+        ssh.out.wait_more(text.len(), Duration::from_millis(100));
+    }
     ssh.done(SHORT)
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::Read,
-    sync::{Arc, Condvar, Mutex},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -17,6 +17,13 @@ struct Inner {
     more: Condvar,
 }
 
+impl Inner {
+    /// A test that fails while it looks must not silence the listener: others may have a clone.
+    fn locked(&self) -> MutexGuard<'_, SoFar> {
+        self.so_far.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 #[derive(Default)]
 struct SoFar {
     bytes: Vec<u8>,
@@ -27,7 +34,7 @@ impl Heard {
     /// What can never be heard.
     pub fn nothing() -> Heard {
         let heard = Heard::default();
-        heard.0.so_far.lock().unwrap().ended = true;
+        heard.0.locked().ended = true;
         heard
     }
 
@@ -38,10 +45,10 @@ impl Heard {
         thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
             while let Ok(n @ 1..) = from.read(&mut buffer) {
-                inner.so_far.lock().unwrap().bytes.extend_from_slice(&buffer[..n]);
+                inner.locked().bytes.extend_from_slice(&buffer[..n]);
                 inner.more.notify_all();
             }
-            inner.so_far.lock().unwrap().ended = true;
+            inner.locked().ended = true;
             inner.more.notify_all();
         });
         heard
@@ -49,17 +56,17 @@ impl Heard {
 
     /// All bytes so far.
     pub fn bytes(&self) -> Vec<u8> {
-        self.0.so_far.lock().unwrap().bytes.clone()
+        self.0.locked().bytes.clone()
     }
 
     /// All text so far.
     pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.so_far.lock().unwrap().bytes).into_owned()
+        String::from_utf8_lossy(&self.0.locked().bytes).into_owned()
     }
 
     /// How many bytes so far.
     pub fn len(&self) -> usize {
-        self.0.so_far.lock().unwrap().bytes.len()
+        self.0.locked().bytes.len()
     }
 
     /// Nothing so far?
@@ -74,7 +81,7 @@ impl Heard {
     #[track_caller]
     pub fn wait_from(&self, from: usize, pattern: &str, bound: Duration) -> usize {
         let until = Instant::now() + bound;
-        let mut so_far = self.0.so_far.lock().unwrap();
+        let mut so_far = self.0.locked();
         loop {
             let tail = so_far.bytes.get(from..).unwrap_or_default();
             if let Some(at) = find(tail, pattern.as_bytes()) {
@@ -83,7 +90,7 @@ impl Heard {
             let left = until.saturating_duration_since(Instant::now());
             let in_vain = so_far.ended || left.is_zero();
             assert!(!in_vain, "no {pattern:?} (ended: {}) in: {}", so_far.ended, shown(tail));
-            so_far = self.0.more.wait_timeout(so_far, left).unwrap().0;
+            so_far = self.0.more.wait_timeout(so_far, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -100,12 +107,25 @@ impl Heard {
     #[track_caller]
     pub fn wait_len(&self, len: usize, bound: Duration) {
         let until = Instant::now() + bound;
-        let mut so_far = self.0.so_far.lock().unwrap();
+        let mut so_far = self.0.locked();
         while so_far.bytes.len() < len {
             let left = until.saturating_duration_since(Instant::now());
             let in_vain = so_far.ended || left.is_zero();
             assert!(!in_vain, "{} of {len} bytes (ended: {})", so_far.bytes.len(), so_far.ended);
-            so_far = self.0.more.wait_timeout(so_far, left).unwrap().0;
+            so_far = self.0.more.wait_timeout(so_far, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Waits until there are more than so many bytes, or for this long.
+    pub fn wait_more(&self, than: usize, at_most: Duration) {
+        let until = Instant::now() + at_most;
+        let mut so_far = self.0.locked();
+        while so_far.bytes.len() <= than && !so_far.ended {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            so_far = self.0.more.wait_timeout(so_far, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -116,11 +136,11 @@ impl Heard {
     #[track_caller]
     pub fn wait_end(&self, bound: Duration) {
         let until = Instant::now() + bound;
-        let mut so_far = self.0.so_far.lock().unwrap();
+        let mut so_far = self.0.locked();
         while !so_far.ended {
             let left = until.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "not ended: {}", shown(&so_far.bytes));
-            so_far = self.0.more.wait_timeout(so_far, left).unwrap().0;
+            so_far = self.0.more.wait_timeout(so_far, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -32,9 +32,9 @@ impl TestTarget {
         let folder = scratch();
         let home = folder.path().join("home");
         fs::create_dir_all(&home).unwrap();
-        fs::write(home.join(".bashrc"), "PS1='target\\$ '\nunset PROMPT_COMMAND HISTFILE\n").unwrap();
+        fs::write(home.join(".bashrc"), "PS1='target> '\nunset PROMPT_COMMAND HISTFILE\n").unwrap();
         fs::write(home.join(".bash_profile"), ". ~/.bashrc\n").unwrap();
-        fs::write(home.join(".hushlogin"), "").unwrap();
+        fs::write(home.join(".inputrc"), "set enable-bracketed-paste off\n").unwrap();
         fs::write(folder.path().join("authorized_keys"), "").unwrap();
         let mut target = TestTarget { folder, port: free_port(), running: None };
         target.make_host_key();

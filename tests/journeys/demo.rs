@@ -1,0 +1,116 @@
+//! The README's first command, as a stranger types it.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    process::{Command, Stdio},
+};
+
+use rustix::process::Signal;
+use tests::world::{Caller, LONG, Program, SHORT, built, free_port, scratch, user_code, within};
+
+/// One request to the demo's own provider, as a browser sends it; answers with what it said.
+fn ask(host: &str, head: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(host).unwrap();
+    let length = body.len();
+    let form = "Content-Type: application/x-www-form-urlencoded";
+    let origin = format!("Origin: http://{host}");
+    write!(stream, "{head} HTTP/1.1\r\nHost: {host}\r\n{origin}\r\nConnection: close\r\n{form}\r\nContent-Length: {length}\r\n\r\n{body}")
+        .unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    said
+}
+
+#[test]
+fn the_first_command_leads_to_a_recorded_shell_and_leaves_nothing_behind() {
+    let folder = scratch();
+    let before = tests::world::files_below(folder.path()).len();
+    let port = free_port();
+    let mut command = Command::new(built("bastion"));
+    command.args(["demo", "--listen", &format!("127.0.0.1:{port}")]).env("TMPDIR", folder.path());
+    let demo = Program::start_with(&mut command, Stdio::null());
+    let out = demo.out.clone();
+    within(LONG, "the demo's lines", || {
+        assert!(demo.ended().is_none(), "{}{}", out.text(), demo.err.text());
+        (out.text() + &demo.err.text()).contains("replay -- last").then_some(())
+    });
+    let told = out.text() + &demo.err.text();
+    for line in [&format!("ssh -t -p {port} alice@"), "web1", "cargo run --release -p replay -- last"] {
+        assert!(told.contains(line), "{line:?} in {told}");
+    }
+
+    let alice = Caller::new("alice", port);
+    let ssh = alice.ssh(&["web1"]).attended().options(&["-t"]).on_terminal(90, 30);
+    let code = user_code(&ssh);
+    approve(&told, &code);
+    let at = ssh.out.wait("press Enter: ", SHORT);
+    ssh.send("\r");
+    ssh.send("echo $((6*7))-in-the-demo; tty; exit 9\r");
+    ssh.out.wait_from(at, "42-in-the-demo", LONG);
+    assert_eq!(ssh.done(SHORT).code, Some(9));
+
+    // The player finds the demo by its control socket.
+    let replay = built("replay").to_string_lossy().into_owned();
+    let env = [
+        ("TMPDIR".to_owned(), folder.path().to_string_lossy().into_owned()),
+        ("TERM".into(), "xterm".into()),
+    ];
+    let replay = Program::on_terminal(&replay, &["last".to_owned()], &env, 120, 40);
+    let at = replay.out.wait("\x1b[", SHORT);
+    replay.send("\x1b[F");
+    replay.out.wait_from(at, "42-in-the-demo", SHORT);
+    replay.send("q");
+    replay.done(SHORT);
+
+    demo.signal(Signal::INT);
+    let done = demo.done(SHORT);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert_eq!(tests::world::files_below(folder.path()).len(), before, "nothing is left behind");
+}
+
+/// Confirms a code on the demo's own page, with the word that it printed, as alice.
+fn approve(told: &str, code: &str) {
+    let issuer =
+        told.split_whitespace().find(|word| word.starts_with("http://")).expect("the sign-in's address");
+    let word = told.split("word:").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("the word");
+    let host = issuer.trim_start_matches("http://").trim_end_matches('/');
+    assert!(host.starts_with("127.0.0.1:"), "{issuer}");
+
+    let page = ask(host, &format!("GET /device?user_code={code}"), "");
+    assert!(page.contains("For development only") && page.contains(code), "{page}");
+    let wrong =
+        ask(host, "POST /device", &format!("user_code={code}&person=alice&word=wrong&answer=confirm"));
+    assert!(wrong.contains("role=\"alert\""), "{wrong}");
+    let right =
+        ask(host, "POST /device", &format!("user_code={code}&person=alice&word={word}&answer=confirm"));
+    assert!(right.contains("Signed in as alice"), "{right}");
+}
+
+#[test]
+fn the_demo_keeps_what_it_was_told_to_keep() {
+    let folder = scratch();
+    let data = folder.path().join("kept");
+    let listen = format!("127.0.0.1:{}", free_port());
+    let mut command = Command::new(built("bastion"));
+    command.args(["demo", "--listen", &listen, "--data"]).arg(&data);
+    let demo = Program::start_with(&mut command, Stdio::null());
+    within(LONG, "the demo's lines", || {
+        (demo.out.text() + &demo.err.text()).contains("alice@").then_some(())
+    });
+    demo.signal(Signal::TERM);
+    assert_eq!(demo.done(SHORT).code, Some(0));
+
+    assert!(fs::read_dir(&data).is_ok_and(|mut files| files.next().is_some()), "what it was told to keep");
+}
+
+#[test]
+fn the_demo_opens_nothing_but_loopback() {
+    let mut command = Command::new(built("bastion"));
+    command.args(["demo", "--listen", &format!("0.0.0.0:{}", free_port())]);
+    let done = Program::start_with(&mut command, Stdio::null()).done(SHORT);
+
+    assert_ne!(done.code, Some(0));
+    assert!(done.err.contains("loopback"), "{}", done.err);
+}
