@@ -176,6 +176,11 @@ impl Binder {
         while self.step() == Next::Now {}
     }
 
+    /// The time of one core that key frames have taken so far.
+    pub fn keyframe_time(&self) -> Duration {
+        self.budget.spent()
+    }
+
     fn first(&self, of: &BTreeSet<SessionId>, now: Instant) -> Option<SessionId> {
         of.iter().find(|id| self.failed.get(*id).is_none_or(|(at, _)| *at <= now)).copied()
     }

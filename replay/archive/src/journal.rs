@@ -68,6 +68,9 @@ pub enum JournalFault {
     },
 }
 
+/// A key and its value.
+type Pair = (Vec<u8>, Vec<u8>);
+
 /// Changes that are made together or not at all.
 #[derive(Default)]
 pub(crate) struct Changes {
@@ -236,7 +239,7 @@ impl Journal {
     }
 
     /// Every value, unwrapped, for tests that search them all.
-    pub(crate) fn everything(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, JournalFault> {
+    pub(crate) fn everything(&self) -> Result<Vec<Pair>, JournalFault> {
         let pairs = self.db()?.iter().map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())));
         pairs.collect::<Result<_, _>>().map_err(|fault| self.sled(fault))
     }
@@ -386,7 +389,7 @@ fn segment_key(kind: u8, id: SessionId, segment: u64) -> Vec<u8> {
 }
 
 fn value_key(number: u64) -> Vec<u8> {
-    [&[b'v'], &number.to_be_bytes()[..]].concat()
+    [b"v", &number.to_be_bytes()[..]].concat()
 }
 
 fn id_of(key: &[u8]) -> Option<SessionId> {

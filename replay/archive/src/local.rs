@@ -17,15 +17,15 @@ const LOOKS: usize = 8;
 
 /// Where a segment lies.
 enum Lies {
-    InPart(u32, Box<Entry>),
-    InJournal(Box<Entry>),
-    InTails { places: Vec<(u32, Place)>, plain_len: u64 },
+    Part(u32, Box<Entry>),
+    Journal(Box<Entry>),
+    Tails { places: Vec<(u32, Place)>, plain_len: u64 },
 }
 
 /// Where a key frame lies.
 enum FrameLies {
-    InPart(u32, FramePlace),
-    InJournal,
+    Part(u32, FramePlace),
+    Journal,
 }
 
 /// One recording, as the store has it.
@@ -110,18 +110,18 @@ impl Local {
             let gone =
                 || ReadFault(format!("{}: is gone", self.archive.store().file(self.id, number).display()));
             let part = part.ok_or_else(gone)?;
-            frames.extend(part.keyframes.into_iter().map(|f| (f.segment, FrameLies::InPart(number, f))));
+            frames.extend(part.keyframes.into_iter().map(|f| (f.segment, FrameLies::Part(number, f))));
             for entry in part.entries {
                 spans.push(entry.span.clone());
-                segments.push(Lies::InPart(number, Box::new(entry)));
+                segments.push(Lies::Part(number, Box::new(entry)));
             }
         }
         for entry in self.archive.journal().entries(self.id, first_unsealed).map_err(ReadFault::of)? {
             spans.push(entry.span.clone());
-            segments.push(Lies::InJournal(Box::new(entry)));
+            segments.push(Lies::Journal(Box::new(entry)));
         }
         for segment in self.archive.journal().keyframes(self.id).map_err(ReadFault::of)? {
-            frames.insert(segment, FrameLies::InJournal);
+            frames.insert(segment, FrameLies::Journal);
         }
         for (index, span) in (1..).zip(&mut spans) {
             span.has_keyframe = frames.contains_key(&index);
@@ -142,7 +142,7 @@ impl Local {
             if run.events > 0 {
                 self.timeline.push(run.span(self.layout));
                 let (places, plain_len) = (run.places, run.plain.len() as u64);
-                self.segments.push(Lies::InTails { places, plain_len });
+                self.segments.push(Lies::Tails { places, plain_len });
             }
             if let Ends::Recording(_) = run.ends {
                 self.has_ended = true;
@@ -158,15 +158,15 @@ impl Local {
     fn fetch(&self, segment: usize) -> Result<Option<(Vec<u8>, u64)>, ReadFault> {
         let missing = || ReadFault(format!("{}: there is no segment {}", self.id, segment + 1));
         match self.segments.get(segment).ok_or_else(missing)? {
-            Lies::InPart(number, entry) => {
+            Lies::Part(number, entry) => {
                 let stored = self.archive.store().stored(self.id, *number, entry).map_err(ReadFault::of)?;
                 Ok(stored.map(|stored| (stored, entry.segment.plain_len)))
             }
-            Lies::InJournal(entry) => {
+            Lies::Journal(entry) => {
                 let stored = self.archive.journal().stored(self.id, entry).map_err(ReadFault::of)?;
                 Ok(stored.map(|stored| (stored, entry.segment.plain_len)))
             }
-            Lies::InTails { places, plain_len } => {
+            Lies::Tails { places, plain_len } => {
                 let plain = self.read_tails(places);
                 let plain = plain.filter(|plain| plain.len() as u64 == *plain_len);
                 Ok(plain.map(|plain| (stored::as_it_is(&plain), *plain_len)))
@@ -216,11 +216,11 @@ impl Fetch for Local {
         for _ in 0..LOOKS {
             let found = match self.frames.get(&index) {
                 None => return Ok(None),
-                Some(FrameLies::InPart(number, frame)) => {
+                Some(FrameLies::Part(number, frame)) => {
                     let keyframe = self.archive.store().keyframe(self.id, *number, frame);
                     return Ok(keyframe.unwrap_or_default()); // a damaged one is none: an earlier one serves
                 }
-                Some(FrameLies::InJournal) => self.archive.journal().keyframe(self.id, index),
+                Some(FrameLies::Journal) => self.archive.journal().keyframe(self.id, index),
             };
             match found {
                 Ok(Some(bytes)) => return Ok(Some(bytes)),

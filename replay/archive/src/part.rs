@@ -325,7 +325,7 @@ impl Part {
             find("summary", &fault);
         }
         let footer = &part.footer;
-        let covered = bytes.len().checked_sub(FOOTER_PIECE_BYTES).unwrap_or_default();
+        let covered = bytes.len().saturating_sub(FOOTER_PIECE_BYTES);
         let is_whole = footer.footer_at == covered as u64
             && footer.segments == part.entries.len() as u64
             && footer.link_after == before

@@ -5,6 +5,8 @@ mod bench;
 
 #[path = "store/bound.rs"]
 mod bound;
+#[path = "store/format_md.rs"]
+mod format_md;
 #[path = "store/interrupted.rs"]
 mod interrupted;
 #[path = "store/sealed.rs"]

@@ -15,11 +15,12 @@ pub(super) struct Budget {
     /// In seconds of one core; less than nothing after a screen that was dear.
     left: f64,
     counted: Instant,
+    spent: Duration,
 }
 
 impl Budget {
     pub(super) fn new(now: Instant) -> Self {
-        Budget { left: SAVED_AT_MOST.as_secs_f64(), counted: now }
+        Budget { left: SAVED_AT_MOST.as_secs_f64(), counted: now, spent: Duration::ZERO }
     }
 
     /// Whether anything may be spent now.
@@ -36,7 +37,13 @@ impl Budget {
     /// So much was spent.
     pub(super) fn spend(&mut self, now: Instant, spent: Duration) {
         self.left = self.left_at(now) - spent.as_secs_f64();
+        self.spent += spent;
         self.counted = now;
+    }
+
+    /// All that was spent.
+    pub(super) fn spent(&self) -> Duration {
+        self.spent
     }
 
     fn left_at(&self, now: Instant) -> f64 {

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use archive::{Archive, BindLimits, Binder, End, Limits, Live, TailWriter, twin::Twin};
+use archive::{Archive, BindLimits, Binder, End, Limits, Live, TailWriter};
 use bytes::Bytes;
 use recording::{Elapsed, Event, Facts, Header, Layout, Person, SessionId, Source, What};
 
@@ -181,9 +181,4 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
         let path = entry.unwrap().path();
         if path.is_dir() { collect(&path, found) } else { found.push(path) }
     }
-}
-
-/// A disk that can be told to fail; here so that every test file sees the same one.
-pub fn twin() -> Twin {
-    Twin::new()
 }
