@@ -1,5 +1,7 @@
 //! What is shipped: the systemd unit and the Debian package.
 
+#![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
+
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use tests::world::{have, project, tier};

@@ -21,7 +21,7 @@ use std::{
 };
 
 use archive::{Archive, BindFault, BindLimits, Binder, Limits};
-use recording::{Header, SessionId};
+use recording::Header;
 use tokio::sync::watch;
 
 pub use tape::Tape;

@@ -229,6 +229,7 @@ impl Session {
                         if let Some(heard) = self.release(positions) { return Some(heard) }
                     }
                     Err(fault) => {
+                        tracing::error!(session = %self.tape.id(), "recording failed, the session waits: {}", fault.0);
                         self.unrecorded = true;
                         return Some(Heard::Unrecorded(fault));
                     }
@@ -270,7 +271,11 @@ impl Session {
     fn release(&mut self, positions: Positions) -> Option<Heard> {
         self.to_client.release(positions);
         self.to_target.release(positions);
-        std::mem::take(&mut self.unrecorded).then_some(Heard::RecordedAgain)
+        if !std::mem::take(&mut self.unrecorded) {
+            return None;
+        }
+        tracing::info!(session = %self.tape.id(), "recording works again");
+        Some(Heard::RecordedAgain)
     }
 
     /// Close has left; or the client is gone and the target has what it sent.

@@ -88,6 +88,7 @@ impl Tape {
     }
 
     /// How far the recorder is by now.
+    #[cfg(test)]
     pub fn positions(&self) -> Positions {
         self.told.borrow().positions
     }

@@ -88,7 +88,10 @@ fn a_folder_that_is_none_is_named() {
 
 #[test]
 fn times_are_understood_as_people_write_them() {
-    let ago = |text: &str| Timestamp::now().duration_since(instant(text).unwrap()).as_secs();
+    let ago = |text: &str| {
+        let then = instant(text).unwrap();
+        Timestamp::now().duration_since(then).as_secs()
+    };
 
     assert!((7200..7900).contains(&ago("2h")));
     assert!((5400..6100).contains(&ago("1h 30m")));
