@@ -2,7 +2,7 @@ use std::{sync::Arc, time::Duration};
 
 use archive::{Archive, State, TailReader, twin::Twin};
 use bytes::Bytes;
-use recording::{Elapsed, Event, Facts, Header, Layout, Person, Source, What, decode};
+use recording::{Elapsed, Event, Facts, Header, Layout, Person, SessionId, Source, What, decode};
 
 use super::*;
 

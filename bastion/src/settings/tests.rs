@@ -279,7 +279,7 @@ fn a_target_that_cannot_be_used_is_refused_with_its_line() {
         let what = target(&format!("address = \"{address}\"\n{login}"));
         assert!(what.starts_with("bastion.toml:5: targets.web1.address = "), "{what}");
     }
-    assert!(target(&format!("{login}")).contains("missing field `address`"));
+    assert!(target(login).contains("missing field `address`"));
     assert!(target("address = \"x\"").contains("missing field `logins`"));
     assert!(target("address = \"x\"\nlogins = []").starts_with("bastion.toml:6: targets.web1.logins"));
     assert!(target("address = \"x\"\nlogins = [\"a/b\"]").starts_with("bastion.toml:6:"));

@@ -3,6 +3,8 @@
 //!
 //! `lab FOLDER [ARGUMENTS OF bench.py]`. The gateway records, as it always does.
 
+#![allow(clippy::indexing_slicing, reason = "a laboratory that is wrong says so by a panic")]
+
 use std::{
     fs,
     path::Path,
