@@ -213,10 +213,10 @@ impl Desk {
                 }
                 Ok(body(self.open(id)?.header_line().to_vec()))
             }
-            Request::Timeline { id } => {
+            Request::Timeline { id, from } => {
                 let recording = self.open(id)?;
                 recording.refresh()?;
-                let (mut answer, spans) = json(recording.timeline())?;
+                let (mut answer, spans) = json(&recording.timeline().spans().get(from..).unwrap_or_default())?;
                 if let Answer::Body { has_ended, .. } = &mut answer {
                     *has_ended = recording.has_ended()?;
                 }

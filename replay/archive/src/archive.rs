@@ -115,6 +115,11 @@ impl Archive {
         self.inner.data.join("tails")
     }
 
+    /// The folder of the sealed files.
+    pub(crate) fn recordings(&self) -> PathBuf {
+        self.inner.data.join("recordings")
+    }
+
     /// A recording begins: from now on it is listed, and can be read as far as it is written.
     pub fn begin(&self, header: &Header) -> Arc<Live> {
         let live = Arc::new(Live::new(header.clone()));

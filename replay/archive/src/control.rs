@@ -56,6 +56,9 @@ pub enum Request {
     Timeline {
         /// Which.
         id: SessionId,
+        /// Only from this span on, counted from 0: who has those before needs them no more.
+        #[serde(default)]
+        from: usize,
     },
     /// A segment of a recording. Behind the answer: its stored form.
     Segment {

@@ -18,6 +18,7 @@ mod opened;
 mod part;
 mod pieces;
 mod recover;
+mod reindex;
 mod store;
 mod stored;
 mod summary;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use recording::{Header, Layout, SessionId, Timeline};
+use recording::{Header, Layout, SessionId, Span, Timeline};
 
 use crate::{
     Archive, Entry,
     opened::{Fetch, OpenRecording, ReadFault},
-    part::FramePlace,
+    part::{FramePlace, Part},
     stored,
     tail::{self, Ends, Place, Scan, Standing, TailReader},
 };
@@ -33,12 +33,27 @@ struct Local {
     archive: Archive,
     id: SessionId,
     layout: Layout,
+    /// The sealed parts. They never change, so each is read once.
+    parts: Vec<Part>,
     segments: Vec<Lies>,
     frames: BTreeMap<u64, FrameLies>,
-    timeline: Timeline,
-    /// Where the open segment begins in the tails.
+    spans: Vec<Span>,
+    /// How far the recording was packed when it was looked for.
+    seen: Option<Packed>,
+    /// Where the open segment begins in the tails, and whether the last of `segments` is that one.
     standing: Option<Standing>,
+    is_last_open: bool,
     has_ended: bool,
+}
+
+/// How far a recording is packed: when this changes, its segments have moved.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Packed {
+    parts: u32,
+    first_unsealed: u64,
+    next_event: u64,
+    framed: u64,
+    is_whole: bool,
 }
 
 impl Archive {
@@ -53,10 +68,13 @@ impl Archive {
             archive: self.clone(),
             id,
             layout,
+            parts: Vec::new(),
             segments: Vec::new(),
             frames: BTreeMap::new(),
-            timeline: Timeline::default(),
+            spans: Vec::new(),
+            seen: None,
             standing: None,
+            is_last_open: false,
             has_ended: false,
         };
         local.look()?;
@@ -83,72 +101,94 @@ impl Local {
     /// Finds out where everything lies.
     fn look(&mut self) -> Result<(), ReadFault> {
         for _ in 0..LOOKS {
-            let before = self.archive.journal().book(self.id).map_err(ReadFault::of)?;
-            let found = self.look_once(
-                before
-                    .as_ref()
-                    .map_or((1, 1, false), |book| (book.first_unsealed, book.next_event, book.is_whole())),
-            );
-            let after = self.archive.journal().book(self.id).map_err(ReadFault::of)?;
-            let place =
-                |book: &Option<crate::book::Book>| book.as_ref().map(|book| (book.parts, book.next_segment));
-            if place(&before) == place(&after) {
+            let before = self.packed()?;
+            let found = match self.seen == Some(before) {
+                true => self.look_further(),
+                false => self.look_anew(before),
+            };
+            if self.packed()? == before {
+                self.seen = Some(before).filter(|_| found.is_ok());
                 return found;
             }
+            self.seen = None; // it moved while it was looked at
         }
         Err(ReadFault(format!("{}: moves faster than it can be read", self.id)))
     }
 
-    fn look_once(
-        &mut self,
-        (first_unsealed, next_event, is_whole): (u64, u64, bool),
-    ) -> Result<(), ReadFault> {
-        let (mut segments, mut spans, mut frames) = (Vec::new(), Vec::new(), BTreeMap::new());
-        for part in self.archive.journal().parts(self.id).map_err(ReadFault::of)? {
-            let number = part.number;
+    fn packed(&self) -> Result<Packed, ReadFault> {
+        let book = self.archive.journal().book(self.id).map_err(ReadFault::of)?;
+        let none = Packed { parts: 0, first_unsealed: 1, next_event: 1, framed: 1, is_whole: false };
+        Ok(book.map_or(none, |book| Packed {
+            parts: book.parts,
+            first_unsealed: book.first_unsealed,
+            next_event: book.next_event,
+            framed: book.framed,
+            is_whole: book.is_whole(),
+        }))
+    }
+
+    fn look_anew(&mut self, packed: Packed) -> Result<(), ReadFault> {
+        let journal = self.archive.journal();
+        let mut segments = Vec::new();
+        let (mut spans, mut frames) = (Vec::new(), BTreeMap::new());
+        for number in (1..=packed.parts).skip(self.parts.len()) {
             let part = self.archive.store().part(self.id, number).map_err(ReadFault::of)?;
-            let gone =
-                || ReadFault(format!("{}: is gone", self.archive.store().file(self.id, number).display()));
-            let part = part.ok_or_else(gone)?;
-            frames.extend(part.keyframes.into_iter().map(|f| (f.segment, FrameLies::Part(number, f))));
-            for entry in part.entries {
+            let file = self.archive.store().file(self.id, number);
+            self.parts.push(part.ok_or_else(|| ReadFault(format!("{}: is gone", file.display())))?);
+        }
+        for part in &self.parts {
+            let number = part.footer.number;
+            frames
+                .extend(part.keyframes.iter().map(|frame| (frame.segment, FrameLies::Part(number, *frame))));
+            for entry in &part.entries {
                 spans.push(entry.span.clone());
-                segments.push(Lies::Part(number, Box::new(entry)));
+                segments.push(Lies::Part(number, Box::new(entry.clone())));
             }
         }
-        for entry in self.archive.journal().entries(self.id, first_unsealed).map_err(ReadFault::of)? {
+        for entry in journal.entries(self.id, packed.first_unsealed).map_err(ReadFault::of)? {
             spans.push(entry.span.clone());
             segments.push(Lies::Journal(Box::new(entry)));
         }
-        for segment in self.archive.journal().keyframes(self.id).map_err(ReadFault::of)? {
+        for segment in journal.keyframes(self.id).map_err(ReadFault::of)? {
             frames.insert(segment, FrameLies::Journal);
         }
         for (index, span) in (1..).zip(&mut spans) {
             span.has_keyframe = frames.contains_key(&index);
         }
-        (self.segments, self.frames, self.timeline) = (segments, frames, Timeline::new(spans));
-        (self.standing, self.has_ended) = (None, is_whole);
-        if is_whole { Ok(()) } else { self.look_at_tails(next_event) }
+        (self.segments, self.frames, self.spans) = (segments, frames, spans);
+        (self.standing, self.is_last_open, self.has_ended) = (None, false, packed.is_whole);
+        if packed.is_whole { Ok(()) } else { self.look_at_tails(packed.next_event) }
+    }
+
+    /// Nothing has moved: only the tails have grown.
+    fn look_further(&mut self) -> Result<(), ReadFault> {
+        if self.has_ended {
+            return Ok(());
+        }
+        if std::mem::take(&mut self.is_last_open) {
+            self.segments.pop();
+            self.spans.pop();
+        }
+        let next_event = self.standing.map_or(1, |standing| standing.next_event);
+        self.look_at_tails(next_event)
     }
 
     /// Reads on in the tails, from where the open segment began.
     fn look_at_tails(&mut self, next_event: u64) -> Result<(), ReadFault> {
-        let mut scan =
-            Scan::open(&self.archive.tails(), self.id, next_event, self.standing).map_err(ReadFault::of)?;
+        let tails = self.archive.tails();
+        let mut scan = Scan::open(&tails, self.id, next_event, self.standing).map_err(ReadFault::of)?;
         loop {
             self.standing = Some(scan.standing());
             let run = scan.next_run().map_err(ReadFault::of)?;
-            let has_ended = run.ends != Ends::Nothing;
+            let is_open = run.ends == Ends::Nothing;
             if run.events > 0 {
-                self.timeline.push(run.span(self.layout));
+                self.spans.push(run.span(self.layout));
                 let (places, plain_len) = (run.places, run.plain.len() as u64);
                 self.segments.push(Lies::Tails { places, plain_len });
+                self.is_last_open = is_open;
             }
-            if let Ends::Recording(_) = run.ends {
-                self.has_ended = true;
-                return Ok(());
-            }
-            if !has_ended {
+            self.has_ended = matches!(run.ends, Ends::Recording(_));
+            if is_open || self.has_ended {
                 return Ok(());
             }
         }
@@ -192,13 +232,8 @@ impl Local {
 
 impl Fetch for Local {
     fn timeline(&mut self) -> Result<Timeline, ReadFault> {
-        if self.has_ended
-            && self.archive.journal().book(self.id).map_err(ReadFault::of)?.is_some_and(|b| b.is_sealed)
-        {
-            return Ok(self.timeline.clone());
-        }
         self.look()?;
-        Ok(self.timeline.clone())
+        Ok(Timeline::new(self.spans.clone()))
     }
 
     fn stored(&mut self, segment: usize) -> Result<(Vec<u8>, u64), ReadFault> {
@@ -206,7 +241,8 @@ impl Fetch for Local {
             if let Some(found) = self.fetch(segment)? {
                 return Ok(found);
             }
-            self.look()?; // it has moved on meanwhile
+            self.seen = None; // it has moved on meanwhile
+            self.look()?;
         }
         Err(ReadFault(format!("{}: segment {} is not where its index says", self.id, segment + 1)))
     }
@@ -224,7 +260,10 @@ impl Fetch for Local {
             };
             match found {
                 Ok(Some(bytes)) => return Ok(Some(bytes)),
-                Ok(None) => self.look()?,
+                Ok(None) => {
+                    self.seen = None;
+                    self.look()?;
+                }
                 Err(_) => return Ok(None),
             }
         }

@@ -40,7 +40,8 @@ pub(crate) struct Footer {
     pub(crate) index_at: u64,
     pub(crate) summary_at: u64,
     pub(crate) footer_at: u64,
-    /// SHA-256 of all bytes before the footer.
+    /// SHA-256 of the header piece, and of all bytes from the index to the footer. The index has the digests of the
+    /// segments between; key frames prove nothing.
     pub(crate) digest: recording::Digest,
 }
 
@@ -69,6 +70,7 @@ pub(crate) struct PartBuilder {
     first_segment: u64,
     link_before: Link,
     bytes: Vec<u8>,
+    header_len: usize,
     plain_bytes: u64,
     entries: Vec<Entry>,
     keyframes: Vec<FramePlace>,
@@ -84,8 +86,19 @@ impl PartBuilder {
     ) -> Result<Self, PieceTooLong> {
         let mut bytes = Vec::new();
         piece::wrap(Kind::Header, Key::None, header_line, &mut bytes)?;
+        let (header_len, plain_bytes) = (bytes.len(), 0);
         let (entries, keyframes) = (Vec::new(), Vec::new());
-        Ok(PartBuilder { id, number, first_segment, link_before, bytes, plain_bytes: 0, entries, keyframes })
+        Ok(PartBuilder {
+            id,
+            number,
+            first_segment,
+            link_before,
+            bytes,
+            header_len,
+            plain_bytes,
+            entries,
+            keyframes,
+        })
     }
 
     /// Bytes so far.
@@ -151,11 +164,17 @@ impl PartBuilder {
             index_at,
             summary_at,
             footer_at: bytes.len() as u64,
-            digest: recording::Digest::of(&[&bytes]),
+            digest: digest_of(&bytes, self.header_len, index_at),
         };
         piece::wrap(Kind::Footer, Key::None, &footer.to_bytes(), &mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// What a footer binds: the header piece, and all from the index on.
+fn digest_of(bytes: &[u8], header_len: usize, index_at: u64) -> recording::Digest {
+    let index = usize::try_from(index_at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    recording::Digest::of(&[bytes.get(..header_len).unwrap_or_default(), index])
 }
 
 /// Count and entries, each behind its length; count and places of the key frames.
@@ -281,63 +300,83 @@ impl Part {
     /// With everything that was found, the first place first.
     pub(crate) fn verify(bytes: &[u8], is_deep: bool) -> Result<Part, Vec<PartFault>> {
         let footer = Footer::read(bytes).map_err(|fault| vec![fault])?;
-        let at =
-            |offset: u64| usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+        let index = from(bytes, footer.index_at);
+        let part = Part::read(footer, index).map_err(|fault| vec![fault])?;
         let mut found = Vec::new();
-        let mut find = |place: &str, fault: &dyn ToString| {
-            found.push(PartFault { place: place.to_owned(), fault: fault.to_string() });
-        };
-        match piece::unwrap(Kind::Header, bytes) {
-            Err(fault) => find("header", &fault),
-            Ok((line, _)) => {
-                if let Err(fault) = Header::from_line(&line) {
-                    find("header", &fault);
-                }
-                if footer.first_segment == 1 && footer.link_before != link_0(&footer.id, &line) {
-                    find("header", &"it is not the one that the chain begins with");
-                }
-            }
-        }
-        let part = Part::read(footer, at(Footer::read(bytes).map_or(0, |footer| footer.index_at)));
-        let part = match part {
-            Ok(part) => part,
+        let mut find = |place: String, checked: Result<u64, String>| match checked {
+            Ok(len) => len,
             Err(fault) => {
-                find(&fault.place, &fault.fault);
-                return Err(found);
+                found.push(PartFault { place, fault });
+                0
             }
         };
-        let mut before = part.footer.link_before;
-        for (index, entry) in (part.footer.first_segment..).zip(&part.entries) {
-            let place = format!("segment {index}");
-            if let Err(fault) = check_segment(entry, index, &before, at(entry.place), is_deep) {
-                find(&place, &fault);
-            }
+        let footer = &part.footer;
+        let header_len = find("header".into(), check_header(footer, bytes));
+        let mut pieces = vec![(0, header_len)];
+        let mut before = footer.link_before;
+        for (index, entry) in (footer.first_segment..).zip(&part.entries) {
+            let checked = check_segment(entry, index, &before, from(bytes, entry.place), is_deep);
+            pieces.push((entry.place, find(format!("segment {index}"), checked)));
             before = entry.link;
         }
         for frame in &part.keyframes {
-            if let Err(fault) = piece::unwrap(Kind::Keyframe, at(frame.offset)) {
-                find(&format!("key frame before segment {}", frame.segment), &fault);
-            }
+            let checked = piece_len(Kind::Keyframe, from(bytes, frame.offset));
+            let place = format!("key frame before segment {}", frame.segment);
+            pieces.push((frame.offset, find(place, checked)));
         }
-        if part.footer.ends.is_some()
-            && let Err(fault) = read_summary(at(part.footer.summary_at))
-        {
-            find("summary", &fault);
+        if footer.ends.is_some() {
+            find("summary".into(), read_summary(from(bytes, footer.summary_at)).map(|_| 0));
         }
-        let footer = &part.footer;
-        let covered = bytes.len().saturating_sub(FOOTER_PIECE_BYTES);
-        let is_whole = footer.footer_at == covered as u64
-            && footer.segments == part.entries.len() as u64
-            && footer.link_after == before
-            && footer.digest == recording::Digest::of(&[bytes.get(..covered).unwrap_or_default()]);
-        if !is_whole && found.is_empty() {
-            found.push(PartFault {
-                place: "footer".into(),
-                fault: "it is not the footer of these bytes".into(),
-            });
+        if found.is_empty() && !footer.closes(bytes, header_len, &pieces, part.entries.len(), &before) {
+            let fault = "it is not the footer of these bytes".into();
+            found.push(PartFault { place: "footer".into(), fault });
         }
         if found.is_empty() { Ok(part) } else { Err(found) }
     }
+}
+
+impl Footer {
+    /// Whether it belongs to these bytes: its pieces lie side by side, from the first byte to the index, and it binds
+    /// header, index and summary.
+    fn closes(
+        &self,
+        bytes: &[u8],
+        header_len: u64,
+        pieces: &[(u64, u64)],
+        segments: usize,
+        last: &Link,
+    ) -> bool {
+        let mut pieces = pieces.to_vec();
+        pieces.sort_unstable();
+        let end = pieces.iter().try_fold(0, |end, (at, len)| (*at == end).then_some(end + len));
+        let covered = bytes.len().saturating_sub(FOOTER_PIECE_BYTES);
+        let header_len = usize::try_from(header_len).unwrap_or(usize::MAX);
+        end == Some(self.index_at)
+            && self.footer_at == covered as u64
+            && self.segments == segments as u64
+            && self.link_after == *last
+            && self.digest == digest_of(bytes.get(..covered).unwrap_or_default(), header_len, self.index_at)
+    }
+}
+
+/// The bytes from this one on.
+fn from(bytes: &[u8], offset: u64) -> &[u8] {
+    usize::try_from(offset).ok().and_then(|at| bytes.get(at..)).unwrap_or_default()
+}
+
+/// How long the piece is that these bytes begin with.
+fn piece_len(kind: Kind, bytes: &[u8]) -> Result<u64, String> {
+    let (_, after) = piece::unwrap(kind, bytes).map_err(|fault| fault.to_string())?;
+    Ok((bytes.len() - after.len()) as u64)
+}
+
+fn check_header(footer: &Footer, bytes: &[u8]) -> Result<u64, String> {
+    let line = piece::unwrap(Kind::Header, bytes).map_err(|fault| fault.to_string())?.0;
+    Header::from_line(&line).map_err(|fault| fault.to_string())?;
+    if footer.first_segment == 1 && footer.number == 1 && footer.link_before != link_0(&footer.id, &line) {
+        return Err("it is not the one that the chain begins with".into());
+    }
+    piece_len(Kind::Header, bytes)
 }
 
 /// The summary of the last part.
@@ -352,8 +391,9 @@ fn check_segment(
     before: &Link,
     bytes: &[u8],
     is_deep: bool,
-) -> Result<(), String> {
-    let stored = piece::unwrap(Kind::Segment, bytes).map_err(|fault: PieceFault| fault.to_string())?.0;
+) -> Result<u64, String> {
+    let (stored, after) =
+        piece::unwrap(Kind::Segment, bytes).map_err(|fault: PieceFault| fault.to_string())?;
     if entry.segment.index != index {
         return Err(format!("its index is {}", entry.segment.index));
     }
@@ -369,5 +409,5 @@ fn check_segment(
             return Err("unpacked it is not what its digest says".into());
         }
     }
-    Ok(())
+    Ok((bytes.len() - after.len()) as u64)
 }

@@ -40,6 +40,9 @@ impl Archive {
         private_folder(&self.tails()).map_err(ArchiveFault::io(&self.tails()))?;
         // What is read now may lie in memory alone, and tails go by what it says.
         self.journal().sync()?;
+        if self.journal().books()?.next().is_none() {
+            self.reindex();
+        }
         let mut tails = tail::list(&self.tails()).map_err(ArchiveFault::io(&self.tails()))?;
         for id in self.journal().open_ids()? {
             tails.entry(id).or_default();

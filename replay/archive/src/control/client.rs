@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use recording::{SessionId, Timeline};
+use recording::{Header, Layout, SessionId, Span, Timeline};
 use serde::de::DeserializeOwned;
 
 use super::{ANSWER_BYTES_MAX, Answer, BODY_BYTES_MAX, Request, SESSIONS_AT_ONCE, Status, with_short_path};
@@ -121,7 +121,9 @@ impl Client {
         if header.answer == Answer::None {
             return Err(ReadFault(format!("{id}: no such session")));
         }
-        OpenRecording::new(header.body, Box::new(Remote { client: self, id, has_ended: false }))
+        let layout = Header::from_line(&header.body).map_err(ReadFault::of)?.facts.layout;
+        let remote = Remote { client: self, id, layout, spans: Vec::new(), has_ended: false };
+        OpenRecording::new(header.body, Box::new(remote))
     }
 
     fn ask_for<T: DeserializeOwned>(&mut self, request: &Request) -> Result<Option<T>, ControlFault> {
@@ -170,15 +172,34 @@ impl Client {
 struct Remote {
     client: Client,
     id: SessionId,
+    layout: Layout,
+    spans: Vec<Span>,
     has_ended: bool,
+}
+
+impl Remote {
+    /// The first span that may still change: the last one, which may grow, or the first that may still get its key
+    /// frame. They come in order.
+    fn unsure(&self) -> usize {
+        let last = self.spans.len().saturating_sub(1);
+        let without = match self.layout {
+            Layout::Lines => self.spans.iter().skip(1).position(|span| !span.has_keyframe),
+            Layout::Chunks => None,
+        };
+        without.map_or(last, |without| (without + 1).min(last))
+    }
 }
 
 impl Fetch for Remote {
     fn timeline(&mut self) -> Result<Timeline, ReadFault> {
-        let Answered { answer, body } =
-            self.client.ask(&Request::Timeline { id: self.id }).map_err(ReadFault::of)?;
+        let from = self.unsure();
+        let request = Request::Timeline { id: self.id, from };
+        let Answered { answer, body } = self.client.ask(&request).map_err(ReadFault::of)?;
         self.has_ended = matches!(answer, Answer::Body { has_ended: true, .. });
-        serde_json::from_slice(&body).map_err(ReadFault::of)
+        let spans: Vec<Span> = serde_json::from_slice(&body).map_err(ReadFault::of)?;
+        self.spans.truncate(from);
+        self.spans.extend(spans);
+        Ok(Timeline::new(self.spans.clone()))
     }
 
     fn stored(&mut self, segment: usize) -> Result<(Vec<u8>, u64), ReadFault> {

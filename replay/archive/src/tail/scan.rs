@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use recording::{Event, Layout, SessionId, Span, decode};
+use recording::{Layout, SessionId, Span, decode};
 
 use super::{Ends, Frame, FrameHead, Place, TailFault, TailReader, path};
 
@@ -159,15 +159,10 @@ impl Run {
         self.ends = head.ends;
     }
 
-    /// What an index says of it.
+    /// What an index says of it. Only what has markers or new sizes in it is decoded for that.
     pub(crate) fn span(&self, layout: Layout) -> Span {
-        let events = decode(layout, &self.plain).unwrap_or_default();
-        self.span_of(&events)
-    }
-
-    fn span_of(&self, events: &[Event]) -> Span {
         let at = recording::Elapsed::from_micros;
-        let mut span = Span::of(events, self.plain.len()).unwrap_or(Span {
+        let span = Span {
             first: at(self.span_us.0),
             last: at(self.span_us.1),
             plain_bytes: self.plain.len() as u64,
@@ -175,10 +170,22 @@ impl Run {
             has_keyframe: false,
             markers: Vec::new(),
             resizes: Vec::new(),
-        });
-        span.events = self.events;
-        span
+        };
+        if layout == Layout::Lines && !has_landmarks(&self.plain) {
+            return span;
+        }
+        // What does not decode is met as a fault by whoever reads it.
+        let events = decode(layout, &self.plain).unwrap_or_default();
+        let decoded = Span::of(&events, self.plain.len()).unwrap_or(span);
+        Span { events: self.events, ..decoded }
     }
+}
+
+/// Whether any of these lines is a marker or a new size, by its code: the first text in it.
+fn has_landmarks(lines: &[u8]) -> bool {
+    let code =
+        |line: &[u8]| line.iter().position(|byte| *byte == b'"').and_then(|at| line.get(at + 1).copied());
+    lines.split(|byte| *byte == b'\n').any(|line| matches!(code(line), Some(b'm' | b'r')))
 }
 
 /// The numbers of a recording's tails, in order.
@@ -196,4 +203,49 @@ pub(crate) fn numbers(folder: &Path, id: SessionId) -> Result<Vec<u32>, TailFaul
 
 fn first_number(folder: &Path, id: SessionId) -> Result<u32, TailFault> {
     Ok(numbers(folder, id)?.first().copied().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use recording::{Elapsed, Encoder, Event, What};
+
+    use super::*;
+
+    fn run(layout: Layout, events: &[Event]) -> Run {
+        let mut plain = Vec::new();
+        let mut encoder = Encoder::new(layout);
+        events.iter().for_each(|event| encoder.write(event, &mut plain));
+        Run {
+            plain,
+            first_event: 1,
+            events: events.len() as u64,
+            span_us: (events[0].at.as_micros(), events[events.len() - 1].at.as_micros()),
+            ends: Ends::Segment,
+            places: Vec::new(),
+        }
+    }
+
+    /// Decoded or not, an index says the same of it.
+    #[test]
+    fn a_span_is_what_decoding_all_of_it_would_tell() {
+        let event = |n: u64, what: What| Event { at: Elapsed::from_micros(n), what };
+        let text = |text: &'static str| What::Output(Bytes::from_static(text.as_bytes()));
+        let plain =
+            vec![event(3, text("a \",\"m\",\"x\"\n")), event(1_000_007, text("[1.0,\"m\",\"no marker\"]"))];
+        let mut marked = plain.clone();
+        marked.push(event(2_000_000, What::Marker("here".into())));
+        let mut resized = plain.clone();
+        resized.push(event(2_000_001, What::Resize { cols: 100, rows: 30 }));
+
+        for layout in [Layout::Lines, Layout::Chunks] {
+            for events in [&plain, &marked, &resized] {
+                let run = run(layout, events);
+                let decoded = Span::of(&decode(layout, &run.plain).unwrap(), run.plain.len()).unwrap();
+                assert_eq!(run.span(layout), decoded);
+            }
+        }
+        assert!(!has_landmarks(&run(Layout::Lines, &plain).plain));
+        assert!(has_landmarks(&run(Layout::Lines, &marked).plain));
+    }
 }

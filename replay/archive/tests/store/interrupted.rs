@@ -165,6 +165,36 @@ fn a_tail_that_nobody_knows_is_left_alone_and_the_others_are_served() {
     assert_eq!(left, names);
 }
 
+/// A journal that is lost takes the list of sessions with it: it is made again out of what is sealed.
+#[test]
+fn a_lost_journal_is_indexed_again() {
+    let bench = Bench::new();
+    let sealed = [Layout::Lines, Layout::Chunks].map(|layout| bench.recorded(layout, &work()));
+    bench.bind();
+    // One more, sealed in part when the server was killed.
+    let limits = BindLimits { lines_part_bytes: 500, ..BindLimits::default() };
+    let mut binder = Binder::new(bench.archive.clone(), limits).unwrap();
+    let mut session = bench.session(Layout::Lines);
+    session.write(&work());
+    binder.segments_ended(session.id);
+    binder.run_dry();
+    let before = bench.archive.sessions(&archive::Filter::default()).unwrap();
+
+    let lost = bench.copied();
+    fs::remove_dir_all(lost.path().join("journal")).unwrap();
+    let archive = Archive::open_exclusive(lost.path()).unwrap();
+    archive.recover().unwrap();
+    let again = Bench { folder: lost, archive };
+    again.bind();
+    for id in sealed {
+        assert_eq!(again.events(id), work());
+        let summary = again.archive.session(id).unwrap();
+        assert_eq!(summary.as_ref(), before.iter().find(|summary| summary.id == id));
+    }
+    assert_eq!(without_marker(again.events(session.id)), (work(), true));
+    again.archive.verify(session.id).unwrap();
+}
+
 #[test]
 fn recovering_twice_changes_nothing() {
     let bench = Bench::new();
