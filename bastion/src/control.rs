@@ -216,7 +216,8 @@ impl Desk {
             Request::Timeline { id, from } => {
                 let recording = self.open(id)?;
                 recording.refresh()?;
-                let (mut answer, spans) = json(&recording.timeline().spans().get(from..).unwrap_or_default())?;
+                let (mut answer, spans) =
+                    json(&recording.timeline().spans().get(from..).unwrap_or_default())?;
                 if let Answer::Body { has_ended, .. } = &mut answer {
                     *has_ended = recording.has_ended()?;
                 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::Value;
-use tests::world::{Caller, Program, SHORT, TestBastion, bytes_of, joined, tier, within};
+use tests::world::{Caller, LONG, Program, SHORT, TestBastion, bytes_of, joined, tier, within};
 
 const PROMPT: &str = "target> ";
 
@@ -20,6 +20,9 @@ fn a_terminal_session_that_was_killed_can_be_played_afterwards() {
     let at = ssh.out.wait(PROMPT, SHORT);
     ssh.send("echo seen-before; seq 300\r");
     let at = ssh.out.wait_from(at, "\n300\r\n", SHORT);
+    let at = ssh.out.wait_from(at, PROMPT, SHORT);
+    ssh.send("echo the-next\r");
+    let at = ssh.out.wait_from(at, "\nthe-next\r\n", SHORT);
     ssh.out.wait_from(at, PROMPT, SHORT);
 
     bastion.kill();
@@ -34,7 +37,7 @@ fn a_terminal_session_that_was_killed_can_be_played_afterwards() {
     assert!(recorded.contains("seen-before") && recorded.contains("\n300\r\n"));
     let relayed = seen.split("client_loop:").next().unwrap().split("Connection to").next().unwrap();
     assert!(recorded.starts_with(relayed.trim_end()), "seen {relayed:?}\nrecorded {recorded:?}");
-    assert!(joined(&events, "i").contains("echo seen-before"), "what was shown is known");
+    assert!(joined(&events, "i").contains("echo seen-before"), "what was shown is known: {events:?}");
     // And without a server: the player opens the store itself.
     bastion.stop();
     let (_, again) = bastion.cast(session["id"].as_str().unwrap());
@@ -55,12 +58,6 @@ impl Load {
     fn start(bastion: &TestBastion, ana: &Caller) -> Load {
         let (received, reached) = (ana.path("down"), bastion.target().home().join("up"));
         let down = ana.ssh(&["web1", "seq 100000000"]).through(Stdio::null(), &received);
-        let numbers = Program::start_to(
-            std::process::Command::new("mkfifo").arg(ana.path("fifo")),
-            Stdio::null(),
-            fs::File::create(ana.path("none")).unwrap(),
-        );
-        numbers.done(SHORT);
         let up = ana.ssh(&["web1", &format!("cat > {}", reached.display())]).start();
         let slow = ana.ssh(&["web1", "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.01; done"]).start();
         let shell = ana.ssh(&["web1"]).options(&["-t"]).on_terminal(80, 24);
@@ -103,7 +100,10 @@ fn killed_under_load_nothing_is_missing_that_anybody_had_seen() {
 }
 
 fn check(bastion: &TestBastion, load: &Load, known: usize, round: usize) {
-    let sessions = bastion.sessions_of("ana").split_off(known);
+    let sessions = within(LONG, "the recordings to be closed", || {
+        let sessions = bastion.sessions_of("ana").split_off(known);
+        sessions.iter().all(|session| session["state"] != "live").then_some(sessions)
+    });
     assert_eq!(sessions.len(), 4, "round {round}: {sessions:?}");
     for session in &sessions {
         assert_eq!(session["state"], "interrupted", "round {round}: {session}");

@@ -9,11 +9,9 @@ const PROMPT: &str = "target> ";
 /// The player on a terminal.
 fn player(bastion: &TestBastion, args: &[&str]) -> Program {
     let program = tests::world::built("replay").to_string_lossy().into_owned();
-    let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
-    let env = [
-        ("BASTION_CONFIG".to_owned(), bastion.settings().to_string_lossy().into_owned()),
-        ("TERM".to_owned(), "xterm-256color".to_owned()),
-    ];
+    let data = bastion.data().to_string_lossy().into_owned();
+    let args: Vec<String> = ["--data", &data].iter().chain(args).map(|arg| (*arg).to_owned()).collect();
+    let env = [("TERM".to_owned(), "xterm-256color".to_owned())];
     Program::on_terminal(&program, &args, &env, 120, 40)
 }
 
@@ -25,7 +23,7 @@ fn the_last_session_is_played_and_seeked_in() {
     let mut at = ssh.out.wait(PROMPT, SHORT);
     for word in ["first-thing", "second-thing", "last-thing"] {
         ssh.send(format!("clear; echo {word}\r"));
-        at = ssh.out.wait_from(at, &format!("\n{word}\r\n"), SHORT);
+        at = ssh.out.wait_from(at, &format!("J{word}\r\n"), SHORT);
         at = ssh.out.wait_from(at, PROMPT, SHORT);
     }
     ssh.send("exit\r");

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    Caller, Done, LONG, Program, SHORT, TestTarget, built, free_port, scratch, target::greets, within,
+    Caller, Done, LONG, Program, SHORT, TestTarget, built, bytes_of, free_port, scratch, target::greets,
+    within,
 };
 use crate::provider::Provider;
 
@@ -317,8 +318,7 @@ impl TestBastion {
     #[track_caller]
     pub fn sessions(&self) -> Vec<Value> {
         let told = self.command(&["sessions", "--json"]).expect_ok("bastion sessions --json").text();
-        let mut sessions: Vec<Value> =
-            told.lines().map(|line| serde_json::from_str(line).expect("a line is a JSON object")).collect();
+        let mut sessions: Vec<Value> = serde_json::from_str(&told).expect("it is a JSON list");
         sessions.sort_by_key(|session| session["id"].as_str().unwrap_or_default().to_owned());
         sessions
     }
@@ -340,15 +340,13 @@ impl TestBastion {
     /// What the recording of this session has as output: all of it, joined.
     #[track_caller]
     pub fn output_of(&self, session: &Value) -> String {
-        let (_, events) = self.cast(session["id"].as_str().expect("a session has an id"));
-        joined(&events, "o")
+        String::from_utf8_lossy(&bytes_of(self, session).output).into_owned()
     }
 
     /// What the recording of this session has as input.
     #[track_caller]
     pub fn input_of(&self, session: &Value) -> String {
-        let (_, events) = self.cast(session["id"].as_str().expect("a session has an id"));
-        joined(&events, "i")
+        String::from_utf8_lossy(&bytes_of(self, session).input).into_owned()
     }
 
     /// A recording as asciicast lines, as `replay export` prints it: its header, and its events.
