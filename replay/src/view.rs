@@ -1,6 +1,6 @@
 //! Draws a [`Player`]: a header, the recorded screen, the time line, the status.
 //!
-//! Only cells are drawn, and only characters that [`printable`] lets through: nothing that a recording holds can
+//! Only cells are drawn, and only characters that `recording::Replica` lets through: nothing that a recording holds can
 //! act on the viewer's terminal.
 
 mod layout;
