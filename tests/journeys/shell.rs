@@ -78,19 +78,20 @@ fn keys_that_are_signals_do_what_they_do() {
 
     let ssh = deb.ssh(&["web1"]).options(&["-t"]).on_terminal(80, 24);
     let at = ssh.out.wait(PROMPT, SHORT);
-    ssh.send("sleep 300\r");
-    ssh.out.wait_from(at, "sleep 300\r\n", SHORT);
+    // Each program says that it is there: a key that comes before is the shell's.
+    ssh.send("sh -c 'echo up; exec sleep 300'\r");
+    let at = ssh.out.wait_from(at, "\nup\r\n", SHORT);
     ssh.send("\x03");
     let at = ssh.out.wait_from(at, "^C", SHORT);
     let at = ssh.out.wait_from(at, PROMPT, SHORT);
-    ssh.send("cat\r");
-    let at = ssh.out.wait_from(at, "cat\r\n", SHORT);
+    ssh.send("sh -c 'echo up; exec cat'\r");
+    let at = ssh.out.wait_from(at, "\nup\r\n", SHORT);
     ssh.send("abc\r");
     let at = ssh.out.wait_from(at, "abc\r\nabc\r\n", SHORT);
     ssh.send("\x04");
     ssh.out.wait_from(at, PROMPT, SHORT);
-    ssh.send("\x04");
-    assert_eq!(ssh.done(SHORT).code, Some(0));
+    ssh.send("exit 8\r");
+    assert_eq!(ssh.done(SHORT).code, Some(8));
 
     assert!(house().input_of(&house().last_session_of("deb")).contains('\x03'));
 }
