@@ -16,7 +16,11 @@ const FUNCTION_LINES_MAX: usize = 70;
 const FILE_LINES_MAX: usize = 500;
 
 /// Functions over [`FUNCTION_LINES_MAX`] lines that are one thought: file, function, why.
-const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[];
+const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[(
+    "bastion/src/settings/tests.rs",
+    "every_key_is_read",
+    "a table: every key that there is, and what it becomes",
+)];
 
 /// Files over [`FILE_LINES_MAX`] lines that are one thought: file, why.
 const LONG_FILES: &[(&str, &str)] = &[];
@@ -245,7 +249,10 @@ fn the_project_speaks_of_itself_alone() {
     for path in files() {
         let Ok(text) = fs::read_to_string(root().join(&path)) else { continue };
         for (at, line) in text.lines().enumerate() {
-            if foreign.iter().any(|name| line.contains(name.as_str())) {
+            // `alice/root/web1` names a login, and no folder of a machine.
+            let begins = |at: usize| !line[..at].ends_with(|c: char| c.is_alphanumeric());
+            let names = |name: &String| line.match_indices(name.as_str()).any(|(at, _)| begins(at));
+            if foreign.iter().any(names) {
                 found.push(format!(
                     "{path}:{}: {}",
                     at + 1,
