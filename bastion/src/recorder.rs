@@ -17,7 +17,7 @@ use std::{
         mpsc,
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use archive::{Archive, BindFault, BindLimits, Binder, Limits};
@@ -30,6 +30,9 @@ use behind::Note;
 use sync::Syncs;
 use tape::{Begun, Told};
 use writer::{Entry, Writer};
+
+/// A thread that has been told to end has so much more to do so.
+const JOIN_AFTER: Duration = Duration::from_secs(1);
 
 /// How far a session's record is, in numbers of events: 1 is its first event, 0 is nothing yet. The header comes
 /// before event 1, so whoever has reached 1 has reached the header.
@@ -60,6 +63,8 @@ pub struct RecorderSettings {
     pub sync_within: Duration,
     /// A disk that has not answered for so long counts as failed: sessions are told, and wait.
     pub silent_at_most: Duration,
+    /// How long each of the threads is waited for at a shutdown: a disk may never answer.
+    pub shutdown_within: Duration,
     /// How soon a failed write is tried again.
     pub retry_after: Duration,
     /// How large tails grow.
@@ -74,6 +79,7 @@ impl Default for RecorderSettings {
             durability: Durability::Written,
             sync_within: Duration::from_millis(200),
             silent_at_most: Duration::from_secs(5),
+            shutdown_within: Duration::from_secs(5),
             retry_after: Duration::from_millis(250),
             limits: Limits::default(),
             bind: BindLimits::default(),
@@ -163,7 +169,16 @@ impl Recorder {
         let inner = &self.inner;
         let mut threads = std::mem::take(&mut *inner.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let join = |thread: Option<JoinHandle<()>>| {
-            if thread.is_some_and(|thread| thread.join().is_err()) {
+            let Some(thread) = thread else { return };
+            let until = Instant::now() + inner.settings.shutdown_within + JOIN_AFTER;
+            while !thread.is_finished() && Instant::now() < until {
+                thread::sleep(Duration::from_millis(1));
+            }
+            if !thread.is_finished() {
+                tracing::error!(
+                    "the disk does not answer: what is written so far is taken up at the next start"
+                );
+            } else if thread.join().is_err() {
                 tracing::error!("a thread of the recorder has panicked");
             }
         };

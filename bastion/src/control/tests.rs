@@ -104,7 +104,7 @@ async fn a_library_asks_the_server_while_there_is_one_and_opens_the_store_after(
         if Archive::open_exclusive(folder.path()).is_ok() {
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        tokio::task::yield_now().await;
     }
     let listed = tokio::task::spawn_blocking(list).await.unwrap();
     assert_eq!(listed.iter().map(|s| (s.id, s.state)).collect::<Vec<_>>(), [(id, State::Finished)]);

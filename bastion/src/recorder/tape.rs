@@ -18,6 +18,8 @@ pub(super) struct Told {
     pub(super) positions: Positions,
     /// The latest fault, and its number: a number that was not seen before is a fault that was not said before.
     pub(super) fault: Option<(u64, Arc<str>)>,
+    /// How often writing has worked again after a fault.
+    pub(super) mended: u64,
 }
 
 /// One session's recording, as its session writes it.
@@ -31,6 +33,7 @@ pub struct Tape {
     /// What `reached` last answered.
     said: Positions,
     fault_said: u64,
+    mended_said: u64,
     silence_said: bool,
     appended: u64,
     sync_asked: u64,
@@ -61,6 +64,7 @@ impl Tape {
             told,
             said: Positions::default(),
             fault_said: 0,
+            mended_said: 0,
             silence_said: false,
             appended: 0,
             sync_asked: 0,
@@ -102,13 +106,15 @@ impl Tape {
     pub async fn reached(&mut self) -> Result<Positions, Unrecorded> {
         loop {
             let told = self.told.borrow_and_update().clone();
-            if told.positions != self.said {
-                self.came_further(told.positions);
-                return Ok(told.positions);
-            }
+            // The fault first: what mended it came after it, and would else be taken for what went before.
             if let Some((number, fault)) = told.fault.filter(|(number, _)| *number > self.fault_said) {
                 self.fault_said = number;
                 return Err(Unrecorded(fault.to_string()));
+            }
+            if told.positions != self.said || told.mended != self.mended_said {
+                self.mended_said = told.mended;
+                self.came_further(told.positions);
+                return Ok(told.positions);
             }
             let silent_at_most = self.silent_at_most;
             tokio::select! {

@@ -56,6 +56,7 @@ impl Bench {
 fn impatient() -> RecorderSettings {
     RecorderSettings {
         retry_after: Duration::from_millis(1),
+        shutdown_within: Duration::from_millis(1),
         silent_at_most: Duration::from_millis(20),
         ..RecorderSettings::default()
     }
@@ -214,6 +215,54 @@ async fn a_full_disk_is_said_once_and_recording_goes_on_when_there_is_room() {
     bench.disk.heal();
     written(&mut tape, 2).await;
     assert_eq!(bench.in_tails(tape.id()), [output(1), output(2)]);
+}
+
+/// Also when it had passed before anybody asked: else whoever is told of it last waits for ever.
+#[tokio::test]
+async fn a_fault_is_told_before_what_mended_it() {
+    for sync_fails in [false, true] {
+        let bench = Bench::with(impatient());
+        match sync_fails {
+            true => bench.disk.fail_syncs(1, 1),
+            false => bench.disk.fail_appends(2, 1, 3),
+        }
+        let mut tape = bench.begin();
+        tape.append_synced(output(1));
+        while tape.positions().synced < 1 {
+            tokio::task::yield_now().await;
+        }
+
+        let mut last = tape.reached().await;
+        assert!(last.is_err(), "{last:?}");
+        while let Ok(next) = tokio::time::timeout(Duration::from_millis(20), tape.reached()).await {
+            last = next;
+        }
+        assert_eq!(last, Ok(Positions { written: 1, synced: 1 }));
+    }
+}
+
+/// A tail that could not be made at first, of a session that has nothing to record yet.
+#[tokio::test]
+async fn writing_that_works_again_is_told_even_if_no_event_waited() {
+    let bench = Bench::with(impatient());
+    bench.disk.fail_appends(1, 1, 0);
+    let mut tape = bench.begin();
+
+    assert!(tape.reached().await.is_err());
+    assert_eq!(tape.reached().await, Ok(Positions::default()));
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_disk_that_hangs_for_ever() {
+    let bench = Bench::with(impatient());
+    let mut tape = bench.begin();
+    bench.disk.hang();
+    tape.append(output(1));
+
+    let begun = std::time::Instant::now();
+    bench.recorder.clone().shutdown();
+    assert!(begun.elapsed() < 10 * JOIN_AFTER);
+    bench.disk.heal();
 }
 
 #[tokio::test]

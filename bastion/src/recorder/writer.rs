@@ -1,11 +1,11 @@
 //! The thread that writes: takes all that waits, and appends once for each session.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     io,
     path::PathBuf,
     sync::{Arc, mpsc},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use archive::{Archive, Disk, End, Live, TailWriter};
@@ -23,8 +23,6 @@ use super::{
 const BATCH_ENTRIES_MAX: usize = 4096;
 /// And so many bytes.
 const BATCH_BYTES_MAX: usize = 4 << 20;
-/// How long a shutdown waits for a disk that does not answer.
-const SHUTDOWN_AT_MOST: Duration = Duration::from_secs(5);
 /// Buffers kept for the next batch, and the largest that is kept. A session without anything to write has none.
 const BUFFERS_MAX: usize = 8;
 const BUFFER_BYTES_MAX: usize = 1 << 20;
@@ -68,6 +66,8 @@ pub(super) struct Writer {
     behind: mpsc::Sender<Note>,
     open: HashMap<u64, Open>,
     dirty: Vec<u64>,
+    /// Sessions whose last write failed, or whose file could not be synced.
+    troubled: BTreeSet<u64>,
     buffers: Vec<Vec<u8>>,
     /// Shutting down: until then what is open may still be written and synced.
     over_at: Option<Instant>,
@@ -88,6 +88,7 @@ impl Writer {
             behind,
             open: HashMap::new(),
             dirty: Vec::new(),
+            troubled: BTreeSet::new(),
             buffers: Vec::new(),
             over_at: None,
         }
@@ -109,7 +110,8 @@ impl Writer {
 
     /// Waits for something to do: an entry, or nothing but a write that may be tried again.
     fn next(&self, inbox: &mpsc::Receiver<Entry>) -> Option<Option<Entry>> {
-        let retry_at = self.open.values().filter_map(|open| open.trouble.as_ref()).map(|t| t.retry_at).min();
+        let troubles = self.troubled.iter().filter_map(|slot| self.open.get(slot)?.trouble.as_ref());
+        let retry_at = troubles.map(|trouble| trouble.retry_at).min();
         let until = match (self.over_at, retry_at) {
             (Some(over), _) if self.open.is_empty() || over <= Instant::now() => return None,
             (Some(over), retry) => Some(retry.map_or(over, |retry| retry.min(over))),
@@ -185,7 +187,7 @@ impl Writer {
     }
 
     fn shut_down(&mut self) {
-        self.over_at = Some(Instant::now() + SHUTDOWN_AT_MOST);
+        self.over_at = Some(Instant::now() + self.settings.shutdown_within);
         let open: Vec<u64> = self.open.keys().copied().collect();
         for slot in open {
             self.take(Entry::Close { slot, end: End::Interrupted });
@@ -196,10 +198,12 @@ impl Writer {
         let Some(open) = self.open.get_mut(&slot) else { return };
         open.tell_fault(&format!("{}: sync: {fault}", open.tail.id()));
         open.trouble = Some(Trouble { again: true, retry_at: Instant::now() });
+        self.troubled.insert(slot);
     }
 
     fn ended(&mut self, slot: u64) {
         let Some(open) = self.open.remove(&slot) else { return };
+        self.troubled.remove(&slot);
         if let Some(end) = open.ended {
             open.live.end(end);
         }
@@ -209,7 +213,7 @@ impl Writer {
     fn write_dirty(&mut self) {
         let now = Instant::now();
         let mut slots = std::mem::take(&mut self.dirty);
-        slots.extend(self.open.iter().filter(|(_, open)| open.may_retry(now)).map(|(slot, _)| *slot));
+        slots.extend(&self.troubled);
         for slot in slots.drain(..) {
             self.write(slot, now);
         }
@@ -222,13 +226,19 @@ impl Writer {
         if open.trouble.as_ref().is_some_and(|trouble| trouble.retry_at > now) {
             return; // its turn comes
         }
+        let was_troubled = open.trouble.as_ref().map(|trouble| trouble.again);
         if let Err(fault) = open.write(slot, &self.syncs) {
-            let again = open.trouble.as_ref().is_some_and(|trouble| trouble.again);
-            if open.trouble.is_none() || again {
+            if was_troubled.is_none() {
                 open.tell_fault(&fault.to_string());
             }
+            let again = open.trouble.as_ref().is_some_and(|trouble| trouble.again);
             open.trouble = Some(Trouble { again, retry_at: now + self.settings.retry_after });
+            self.troubled.insert(slot);
             return;
+        }
+        self.troubled.remove(&slot);
+        if was_troubled == Some(false) {
+            open.told.send_modify(|told| told.mended += 1); // a failed sync is mended by one that does not fail
         }
         let sync_all = self.settings.durability == Durability::Synced;
         open.reached(slot, sync_all, &self.syncs);
@@ -250,10 +260,6 @@ impl Writer {
 }
 
 impl Open {
-    fn may_retry(&self, now: Instant) -> bool {
-        self.trouble.as_ref().is_some_and(|trouble| trouble.retry_at <= now)
-    }
-
     fn write(&mut self, slot: u64, syncs: &Syncs) -> Result<(), archive::WriteFault> {
         if self.trouble.as_ref().is_some_and(|trouble| trouble.again) {
             self.tail.write_again(self.told.borrow().positions.synced)?;
