@@ -13,14 +13,16 @@ pub fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package lies in the workspace").to_owned()
 }
 
-/// A program of the workspace, as the build that runs this test made it.
+/// A program of the workspace, of the same build as the one that asks.
 ///
 /// # Panics
 /// If it was not built: cargo builds the programs of a package for that package's own tests alone.
 pub fn built(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    let profile = test.ancestors().find(|folder| folder.ends_with("deps")).and_then(Path::parent);
-    let program = profile.expect("cargo puts tests into <profile>/deps").join(name);
+    let own = std::env::current_exe().expect("a program has a path");
+    let folder = own.parent().expect("a program lies in a folder");
+    // Tests lie in <profile>/deps, programs in <profile>.
+    let profile = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    let program = profile.expect("deps lies in a profile's folder").join(name);
     assert!(
         program.is_file(),
         "{} is missing: run `cargo build --workspace`, or tests/run",
