@@ -16,7 +16,7 @@ use std::{
 use gate::{Env, Forwarding, Notice, Printable};
 use russh::{
     Channel, ChannelId, ChannelOpenFailure, Sig,
-    server::{self, Auth, ChannelOpenHandle, Msg, Response, VerifiedPublicKey},
+    server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, VerifiedPublicKey},
 };
 use tokio::sync::watch;
 
@@ -65,6 +65,7 @@ pub struct Connection {
     /// Whether a channel has had its shell, command or subsystem: one program per channel.
     started: HashMap<ChannelId, bool>,
     refusals: usize,
+    key_offers: usize,
 }
 
 impl Connection {
@@ -72,7 +73,7 @@ impl Connection {
     pub fn new(house: Arc<House>, shared: Arc<Shared>, squeeze: Squeeze) -> Connection {
         let sign_in = SignIn::new(house.login.clone(), shared.source);
         let (user, started) = (String::new(), HashMap::new());
-        Connection { house, shared, sign_in, user, squeeze, started, refusals: 0 }
+        Connection { house, shared, sign_in, user, squeeze, started, refusals: 0, key_offers: 0 }
     }
 
     /// Answers the request that starts a channel's program; the second on one channel is refused.
@@ -114,6 +115,22 @@ impl Drop for Connection {
 
 impl server::Handler for Connection {
     type Error = russh::Error;
+
+    /// Stores nothing but the count: a key that is offered is not proven. russh counts refused offers only.
+    async fn auth_publickey_offered(
+        &mut self,
+        user: &str,
+        _: PublicKeyOffer<'_>,
+    ) -> Result<Auth, russh::Error> {
+        self.key_offers += 1;
+        let most = self.house.rules().settings.limits.key_offers;
+        if self.key_offers > most {
+            let (connection, user) = (&self.shared.id, Printable::of(user));
+            tracing::warn!(%connection, %user, "ended: more than {most} keys offered (limits.key_offers)");
+            return Err(russh::Error::Disconnect);
+        }
+        Ok(Auth::Accept)
+    }
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         self.user = user.to_owned();

@@ -8,6 +8,7 @@ mod crash;
 mod demo;
 mod flow;
 mod house;
+mod limits;
 mod log_in;
 mod play;
 mod reload;

@@ -56,7 +56,7 @@ pub const BEA: Person = Person { sub: "9c41", name: "bea", groups: &["reviewers"
 
 /// What the provider has seen so far.
 pub struct Seen {
-    /// When it was polled: milliseconds since 1970.
+    /// When it was polled: milliseconds since it began.
     pub polls: Vec<u64>,
     /// How often its keys were fetched.
     pub key_sets: u64,

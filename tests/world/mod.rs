@@ -21,7 +21,7 @@ pub use heard::Heard;
 pub use places::{built, digest, free_port, have, noise, project, scratch};
 pub use program::{Done, Program};
 pub use record::{Bytes, bytes_of, events_of, files_below, found_in};
-pub use target::TestTarget;
+pub use target::{TestTarget, make_key};
 pub use tier::{Tier, tier};
 pub use wait::{LONG, SHORT, within};
 pub use wire::{Fault, Wire};

@@ -200,7 +200,7 @@ pub(super) fn greets(port: u16) -> bool {
 }
 
 /// Writes a private key file's public half, as authorized_keys wants it.
-pub(super) fn make_key(file: &Path) -> String {
+pub fn make_key(file: &Path) -> String {
     let mut keygen = Command::new("ssh-keygen");
     let made = keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "journey", "-f"]).arg(file).status();
     assert!(made.expect("ssh-keygen runs").success());

@@ -217,7 +217,7 @@ async fn slow_down_adds_five_seconds_to_the_providers_interval() {
     let polls = provider.seen().polls;
     assert_eq!(polls.len(), 2);
     let pause = polls[1] - polls[0];
-    assert!((5_900..12_000).contains(&pause), "{pause} ms between two polls");
+    assert!(pause >= 5_900, "{pause} ms between two polls");
 }
 
 #[tokio::test]

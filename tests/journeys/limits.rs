@@ -1,0 +1,120 @@
+//! Those who knock without end, and those who are not kept out by them.
+
+use std::{fs, io::Read, net::TcpStream, time::Duration};
+
+use tests::{
+    provider::Sky,
+    world::{LONG, SHORT, Setup, make_key, press_enter_until_done, within},
+};
+
+#[test]
+fn a_client_that_offers_key_after_key_is_cut_off() {
+    let bastion = Setup::default().table("[limits]\nkey_offers = 4").start();
+    let ana = bastion.caller("ana");
+    let config = fs::read_to_string(ana.config()).unwrap();
+    let with = |count: usize| {
+        // Keys that she can offer and not prove: their private halves are elsewhere.
+        let others: String = (0..count)
+            .map(|number| {
+                let key = ana.path(&format!("offered{count}-{number}"));
+                make_key(&key);
+                fs::remove_file(&key).unwrap();
+                format!("IdentityFile {}\n", key.display())
+            })
+            .collect();
+        fs::write(ana.config(), format!("{others}{config}")).unwrap();
+        ana.ssh(&["web1", "echo in"]).done()
+    };
+
+    assert_eq!(with(3).expect_ok("the fourth is hers").text().trim(), "in");
+    let cut = with(4);
+    assert_eq!(cut.code, Some(255), "{cut:?}");
+    assert!(!cut.err.contains("Permission denied"), "cut off, not refused: {cut:?}");
+    bastion.logged("limits.key_offers");
+}
+
+#[test]
+fn attempts_to_sign_in_are_counted() {
+    let bastion = Setup::default().table("[limits]\nattempts = 3").start();
+    bastion.provider().sky(Sky::Down);
+    let ana = bastion.stranger("ana");
+
+    let endless = ["-o", "NumberOfPasswordPrompts=50"];
+    let ssh = ana.ssh(&["web1", "true"]).attended().options(&endless).on_terminal(100, 30);
+    let done = press_enter_until_done(&ssh);
+
+    assert_eq!(done.code, Some(255), "{}", done.text());
+    let told = done.text().matches("sign-in provider").count();
+    assert!((1..=3).contains(&told), "{told} attempts: {}", done.text());
+}
+
+#[test]
+fn handshakes_that_stall_keep_nobody_out_and_are_ended() {
+    let limits = "[limits]\nlogin_grace = \"3s\"\nunauthenticated_per_address = 10";
+    let bastion = Setup::default().table(limits).start();
+    let ana = bastion.caller("ana");
+    let stalled: Vec<_> = (0..8)
+        .map(|number| {
+            let mut stream = TcpStream::connect(("127.0.0.1", bastion.port())).unwrap();
+            if number % 2 == 0 {
+                std::io::Write::write_all(&mut stream, b"SSH-2.0-stalls\r\n\0\0").unwrap();
+            }
+            stream
+        })
+        .collect();
+
+    ana.ssh(&["web1", "true"]).done().expect_ok("beside eight that stall");
+    for mut stream in stalled {
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        let mut heard = vec![];
+        // Ended by a reset or in order: ended.
+        let end = stream.read_to_end(&mut heard).err().map(|fault| fault.kind());
+        assert_ne!(end, Some(std::io::ErrorKind::WouldBlock), "still open");
+    }
+}
+
+#[test]
+fn one_address_cannot_take_all_places() {
+    let bastion = Setup::default().table("[limits]\nunauthenticated_per_address = 3").start();
+    let ana = bastion.caller("ana");
+    let waiting: Vec<_> =
+        (0..3).map(|_| TcpStream::connect(("127.0.0.1", bastion.port())).unwrap()).collect();
+    let greeted = |stream: &TcpStream| {
+        stream.set_read_timeout(Some(SHORT)).unwrap();
+        let mut first = [0; 4];
+        (&mut &*stream).read_exact(&mut first).is_ok()
+    };
+    assert!(waiting.iter().all(greeted), "three may wait");
+
+    let fourth = ana.ssh(&["web1", "true"]).done();
+    assert_eq!(fourth.code, Some(255), "{fourth:?}");
+    drop(waiting);
+    within(SHORT, "the places to be free again", || {
+        (ana.ssh(&["web1", "true"]).done().code == Some(0)).then_some(())
+    });
+}
+
+#[test]
+fn channels_of_one_connection_are_limited() {
+    let bastion = Setup::default().table("[limits]\nchannels_per_connection = 2").start();
+    let ana = bastion.caller("ana");
+    let socket = ana.path("mux").display().to_string();
+    let master = ["-M", "-S", &socket];
+    let first = ana.ssh(&["web1", "echo first; cat"]).options(&master).start();
+    first.out.wait("first", LONG);
+    let shares = ["-S", &socket, "-o", "ControlMaster=no"];
+    let second = ana.ssh(&["web1", "echo second; cat"]).options(&shares).start();
+    second.out.wait("second", LONG);
+
+    // Stock clients take the refusal and call anew.
+    let third = ana.ssh(&["web1", "echo third"]).options(&shares).done().expect_ok("by itself");
+    assert!(third.err.contains("refused"), "{third:?}");
+    second.send_end();
+    assert_eq!(second.done(LONG).code, Some(0));
+    within(Duration::from_secs(20), "the place to be free again", || {
+        let third = ana.ssh(&["web1", "echo third"]).options(&shares).done();
+        (third.code == Some(0) && third.err.is_empty()).then_some(())
+    });
+    first.send_end();
+    assert_eq!(first.done(LONG).code, Some(0));
+}
