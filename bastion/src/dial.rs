@@ -34,6 +34,7 @@ use crate::{
     hello::IDENT,
     pins,
     settings::{Targets, is_gcm},
+    wire,
 };
 
 /// Bytes that a target may send before we have taken them.
@@ -123,7 +124,7 @@ pub async fn scan(
         let stream = connect(address, port, within).await?;
         stage.set(Stage::Greeting);
         let handler = TargetHandler { trust: Trust::Anybody(shown.clone()) };
-        let (stream, _hold) = Watched::new(stream);
+        let (stream, _hold) = Watched::new(wire::buffered(stream));
         let connected =
             client::connect_stream(Arc::new(config(preferred, Traffic::Terminal)), stream, handler).await;
         let key = shown.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -154,7 +155,7 @@ async fn open(
     let preferred =
         Preferred { key: known_first(&context.preferred.key, &known), ..context.preferred.clone() };
     let trust = Trust::Known { trusted, address: target.address.clone(), port: target.port };
-    let (stream, hold) = Watched::new(stream);
+    let (stream, hold) = Watched::new(wire::buffered(stream));
     let config = Arc::new(config(preferred, traffic));
     let mut handle = client::connect_stream(config, stream, TargetHandler { trust }).await?;
 

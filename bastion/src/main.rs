@@ -1,5 +1,6 @@
 //! The gateway's program: arguments in, exit code out.
 
+mod alarm;
 mod answer;
 mod check;
 mod cli;

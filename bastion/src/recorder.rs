@@ -1,8 +1,9 @@
 //! Appends events to disk, and says how far it is.
 //!
-//! Nothing leaves the bastion before the recorder has reached its event. The recorder's own thread takes all that
-//! waits, writes every session's share with one append, and moves *written*; a second thread syncs in groups and
-//! moves *synced*. Behind both, on a thread of lower priority, closed segments are packed and finished recordings
+//! Nothing leaves the bastion before the recorder has reached its event. A thread of the recorder's takes all that
+//! waits, writes every session's share with one append, and moves *written*; terminals have one, and channels without
+//! a terminal another, so that a key need not wait for a copied file. A third thread syncs in groups and moves
+//! *synced*. Behind both, on a thread of lower priority, closed segments are packed and finished recordings
 //! are sealed. The recorder calls nobody: a session asks its [`Tape`].
 
 mod behind;
@@ -21,7 +22,7 @@ use std::{
 };
 
 use archive::{Archive, BindFault, BindLimits, Binder, Limits};
-use recording::Header;
+use recording::{Header, Layout};
 use tokio::sync::watch;
 
 pub use tape::Tape;
@@ -111,7 +112,8 @@ struct Inner {
     archive: Archive,
     settings: RecorderSettings,
     slots: AtomicU64,
-    inbox: mpsc::Sender<Entry>,
+    terminals: mpsc::Sender<Entry>,
+    others: mpsc::Sender<Entry>,
     syncs: Arc<Syncs>,
     behind: mpsc::Sender<Note>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -125,19 +127,26 @@ impl Recorder {
     /// name, left where it is, and is no error.
     pub fn start(archive: Archive, settings: RecorderSettings) -> Result<Recorder, RecorderFault> {
         archive.recover()?;
-        let (inbox, entries) = mpsc::channel();
         let (behind, notes) = mpsc::channel();
         let syncs = Arc::new(Syncs::new(settings.sync_within));
-        let writer = Writer::new(settings, &archive, syncs.clone(), behind.clone());
-        let (syncing, done) = (syncs.clone(), inbox.clone());
+        let syncing = syncs.clone();
         let binder = Binder::new(archive.clone(), settings.bind)?;
+        let writer = |name| {
+            let (inbox, entries) = mpsc::channel();
+            let writer = Writer::new(settings, &archive, syncs.clone(), inbox.clone(), behind.clone());
+            spawn(name, move || writer.run(&entries)).map(|thread| (inbox, thread))
+        };
+        let (terminals, recorder) = writer("recorder")?;
+        let (others, bulk_recorder) = writer("recorder-bulk")?;
         let threads = vec![
-            spawn("recorder", move || writer.run(&entries))?,
-            spawn("syncer", move || syncing.run(&done))?,
+            recorder,
+            bulk_recorder,
+            spawn("syncer", move || syncing.run())?,
             spawn("behind", move || behind::run(binder, &notes))?,
         ];
         let (slots, threads) = (AtomicU64::new(0), Mutex::new(threads));
-        Ok(Recorder { inner: Arc::new(Inner { archive, settings, slots, inbox, syncs, behind, threads }) })
+        let inner = Inner { archive, settings, slots, terminals, others, syncs, behind, threads };
+        Ok(Recorder { inner: Arc::new(inner) })
     }
 
     /// Begins a recording. Its header is written before its first event.
@@ -146,12 +155,16 @@ impl Recorder {
         let (id, slot) = (header.facts.id, inner.slots.fetch_add(1, Relaxed));
         let (teller, told) = watch::channel(Told::default());
         let live = inner.archive.begin(&header);
+        let recorder = match header.facts.layout {
+            Layout::Lines => inner.terminals.clone(),
+            Layout::Chunks => inner.others.clone(),
+        };
         let entry = Entry::Begin { slot, header: Box::new(header), told: teller, live };
-        drop(inner.inbox.send(entry)); // a recorder that has stopped is told by the tape
+        drop(recorder.send(entry)); // a recorder that has stopped is told by the tape
         Tape::new(Begun {
             id,
             slot,
-            recorder: inner.inbox.clone(),
+            recorder,
             told,
             sync_all: inner.settings.durability == Durability::Synced,
             silent_at_most: inner.settings.silent_at_most,
@@ -160,7 +173,9 @@ impl Recorder {
 
     /// Ends the open segments of all recordings, so that all that has happened so far is packed.
     pub fn end_segments(&self) {
-        drop(self.inner.inbox.send(Entry::EndSegments)); // a recorder that has stopped has none
+        for recorder in [&self.inner.terminals, &self.inner.others] {
+            drop(recorder.send(Entry::EndSegments)); // a recorder that has stopped has none
+        }
     }
 
     /// Writes and syncs what still waits, ends what is still open as interrupted, and ends the threads. What is not
@@ -182,9 +197,11 @@ impl Recorder {
                 tracing::error!("a thread of the recorder has panicked");
             }
         };
-        let (behind, syncer, writer) = (threads.pop(), threads.pop(), threads.pop());
-        drop(inner.inbox.send(Entry::Shutdown)); // one that has stopped has nothing more to write
-        join(writer);
+        let (behind, syncer) = (threads.pop(), threads.pop());
+        for recorder in [&inner.terminals, &inner.others] {
+            drop(recorder.send(Entry::Shutdown)); // one that has stopped has nothing more to write
+        }
+        threads.drain(..).for_each(|writer| join(Some(writer)));
         inner.syncs.end();
         join(syncer);
         drop(inner.behind.send(Note::Over)); // the same

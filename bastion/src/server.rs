@@ -22,6 +22,7 @@ use crate::{
     house::House,
     severable::{Severable, Severing},
     squeeze::Squeeze,
+    wire,
 };
 
 /// How long accepting pauses when it fails, which it does while file handles are exhausted.
@@ -82,7 +83,7 @@ async fn greet(house: Arc<House>, stream: TcpStream, source: SocketAddr, strange
         stage,
     });
     let connection = Connection::new(house.clone(), shared.clone(), squeeze);
-    let stream = Severable::new(stream, severing.clone());
+    let stream = Severable::new(wire::buffered(stream), severing.clone());
     let talk = async {
         let Hello { stream, has_gcm } = hello::hear(stream).await?;
         match server::run_stream(house.ssh_config(has_gcm), stream, connection).await {

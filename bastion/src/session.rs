@@ -23,6 +23,7 @@ use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client, serv
 use tokio::{sync::watch, time::Instant};
 
 use crate::{
+    alarm::Alarm,
     outbox::{Mark, Message, Outbox},
     recorder::{Positions, Tape},
     storm, wire,
@@ -96,6 +97,7 @@ pub struct Session {
     hang_up: Option<HangUp>,
     /// Recording failed, and has not been reported to work again.
     unrecorded: bool,
+    alarm: Alarm,
     /// What the client typed before its target was known.
     early: Option<Heard>,
 }
@@ -143,6 +145,7 @@ impl Session {
             reason: None,
             hang_up: None,
             unrecorded: false,
+            alarm: Alarm::default(),
             early: None,
         }
     }
@@ -234,7 +237,7 @@ impl Session {
                         return Some(Heard::Unrecorded(fault));
                     }
                 },
-                () = reach(deadline) => return Some(Heard::Deadline),
+                () = self.alarm.reached(deadline) => return Some(Heard::Deadline),
                 sent = self.to_client.send(), if self.to_client.may_leave() => if sent.is_err() && self.client_is_open {
                     return Some(Heard::ClientGone);
                 },
@@ -291,13 +294,6 @@ impl Session {
 
     fn instant(&self, at: Elapsed) -> Instant {
         self.began + Duration::from_micros(at.as_micros())
-    }
-}
-
-async fn reach(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }
 

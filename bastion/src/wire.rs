@@ -5,11 +5,21 @@ use std::sync::Arc;
 use gate::{FromClient, FromTarget, Pty, ToClient, ToTarget, clamp_size, clean_term};
 use recording::Exit;
 use russh::{ChannelMsg, ChannelWriteHalf, Sig, client, server};
+use tokio::{io::BufReader, net::TcpStream};
 
 use crate::{outbox::Broken, session::ClientMessage};
 
+/// Bytes read at once from a socket. russh reads the length of a packet, its rest, and then whether there is more: three
+/// calls for a key. More than a few KiB gains nothing, for what is larger goes past the buffer.
+const READ_BYTES: usize = 8 << 10;
+
 /// A signal's name, without `SIG`, is at most this long; the longest in RFC 4254 has four letters.
 const SIGNAL_BYTES_MAX: usize = 32;
+
+/// A socket that is asked once for each packet.
+pub fn buffered(stream: TcpStream) -> BufReader<TcpStream> {
+    BufReader::with_capacity(READ_BYTES, stream)
+}
 
 /// A client's message, once its channel's opening request is through; none for what says nothing to a gate.
 pub fn from_client(sent: Option<ChannelMsg>) -> Option<FromClient> {

@@ -7,8 +7,9 @@
 //! echo, and not behind other output that happens to hold the same letters. A run that is not shown as a whole is
 //! forgotten: what is in doubt stays a count.
 //!
-//! A run is given out when it ends, at a control key; so a line makes one event, and no letter is given out because
-//! it alone fits.
+//! A run is given out when it has ended, at a control key, and is shown; so a line makes one event, and no letter is
+//! given out because it alone fits. Somebody who stops typing in the middle of one makes another: what has been shown
+//! for a second is given out as far as it goes.
 
 use bytes::Bytes;
 use recording::{Elapsed, What};
@@ -23,6 +24,8 @@ use crate::{
 
 /// How long an echo may be under way after the key that ended its run.
 const ECHO_WAIT: Duration = Duration::from_secs(1);
+/// How long a run that has not ended stays shown and untouched before it is given out as far as it goes.
+const TYPING_PAUSE: Duration = Duration::from_secs(1);
 /// Text without a control key that is longer than this stays a count.
 const RUN_BYTES_MAX: usize = 4096;
 /// A run that does not begin after a control key follows keys that were no text (`i` in vim, then words), or output
@@ -59,8 +62,12 @@ struct Run {
     /// Position of its first byte.
     first: u64,
     text: Zeroizing<Vec<u8>>,
+    /// When its last letter was typed.
+    typed: Elapsed,
     /// How many of its bytes were shown.
     shown: usize,
+    /// How many of its bytes were given out.
+    given: usize,
     /// Where the next letter belongs.
     next: Place,
     /// The cursor stood behind the last letter that was shown, and nothing was written there since.
@@ -118,16 +125,20 @@ impl Echo {
         out.done()
     }
 
-    /// The target sent this.
-    pub(crate) fn answered(&mut self, data: &[u8], now: Elapsed) {
+    /// The target sent this. What had been typed and is shown by it, on a line that it has left.
+    pub(crate) fn answered(&mut self, data: &[u8], now: Elapsed) -> Option<What> {
         let mut rest = data;
-        while self.is_watching() {
-            let Some((byte, after)) = rest.split_first() else { return };
+        while self.is_watching()
+            && let Some((byte, after)) = rest.split_first()
+        {
             rest = after;
             self.watch(*byte, now);
         }
-        self.answered |= !rest.is_empty();
-        self.screen.keep(rest);
+        if !rest.is_empty() {
+            self.answered = true;
+            self.screen.keep(rest);
+        }
+        self.ended.take_if(|(run, _)| run.left && run.may_be_given_out()).and_then(|(run, _)| run.rest())
     }
 
     /// The window has another size. Where anything stands is not known any more.
@@ -138,19 +149,27 @@ impl Echo {
 
     /// When something that was typed is given out or given up.
     pub(crate) fn deadline(&self) -> Option<Elapsed> {
-        self.ended.as_ref().map(|(_, until)| *until)
+        let ended = self.ended.as_ref().map(|(_, until)| *until);
+        let paused = self.open.as_ref().and_then(Run::paused_at);
+        ended.into_iter().chain(paused).min()
     }
 
     /// That time has come.
-    pub(crate) fn deadline_came(&mut self) -> Option<What> {
-        let shown = self.take_shown();
-        self.ended = None;
-        shown
+    pub(crate) fn deadline_came(&mut self, now: Elapsed) -> Vec<What> {
+        let late = self.ended.take_if(|(_, until)| *until <= now);
+        let ended = late.and_then(|(run, _)| run.may_be_given_out().then(|| run.rest())?);
+        let paused = self.open.as_mut().filter(|run| run.paused_at().is_some_and(|at| at <= now));
+        let so_far = paused.and_then(|run| {
+            let rest = run.rest();
+            run.given = run.text.len();
+            rest
+        });
+        ended.into_iter().chain(so_far).collect()
     }
 
     /// The session ends: what is shown by now, and no more.
     pub(crate) fn finish(&mut self, now: Elapsed) -> Vec<What> {
-        let ended = self.deadline_came();
+        let ended = self.take_shown();
         let open = self.end_run(now);
         self.ended = None;
         ended.into_iter().chain(open).collect()
@@ -166,14 +185,17 @@ impl Echo {
             });
         let mut given_out = None;
         if stale {
-            given_out = self.open.take().filter(Run::may_be_given_out).map(|run| run.given_out());
+            given_out = self.open.take().filter(Run::may_be_given_out).and_then(|run| run.rest());
         }
         if begins && self.open.is_none() && self.ended.is_none() && !self.masked {
             let fresh = self.after_control;
-            self.open = cursor.map(|cursor| Run::new(self.position, cursor, fresh));
+            self.open = cursor.map(|cursor| Run::new(self.position, now, cursor, fresh));
         }
         match &mut self.open {
-            Some(run) if run.text.len() < RUN_BYTES_MAX => run.text.push(byte),
+            Some(run) if run.text.len() < RUN_BYTES_MAX => {
+                run.text.push(byte);
+                run.typed = now;
+            }
             Some(_) => (self.open, self.masked) = (None, true),
             None => {}
         }
@@ -184,7 +206,7 @@ impl Echo {
     fn end_run(&mut self, now: Elapsed) -> Option<What> {
         let run = self.open.take()?;
         if run.may_be_given_out() {
-            return Some(run.given_out());
+            return run.rest();
         }
         // Its echo may be under way. A screen that shows the next run already has shown this one, or never will.
         if !run.left {
@@ -194,7 +216,7 @@ impl Echo {
     }
 
     fn take_shown(&mut self) -> Option<What> {
-        self.ended.take_if(|(run, _)| run.may_be_given_out()).map(|(run, _)| run.given_out())
+        self.ended.take_if(|(run, _)| run.may_be_given_out()).and_then(|(run, _)| run.rest())
     }
 
     /// The parameters of a sequence that stands for no text are none either.
@@ -248,9 +270,9 @@ enum Verdict {
 }
 
 impl Run {
-    fn new(first: u64, next: Place, fresh: bool) -> Run {
+    fn new(first: u64, typed: Elapsed, next: Place, fresh: bool) -> Run {
         let text = Zeroizing::new(Vec::with_capacity(RUN_BYTES_MAX));
-        Run { first, text, shown: 0, next, clean: false, fresh, left: false }
+        Run { first, text, typed, shown: 0, given: 0, next, clean: false, fresh, left: false }
     }
 
     fn is_shown(&self) -> bool {
@@ -262,8 +284,16 @@ impl Run {
         self.is_shown() && self.clean && (self.fresh || letters() >= LETTERS_AMID_MIN)
     }
 
-    fn given_out(&self) -> What {
-        What::Shown { first: self.first, data: Bytes::copy_from_slice(&self.text) }
+    /// Its text, without what was given out before.
+    fn rest(&self) -> Option<What> {
+        let rest = self.text.get(self.given..).filter(|rest| !rest.is_empty())?;
+        Some(What::Shown { first: self.first + self.given as u64, data: Bytes::copy_from_slice(rest) })
+    }
+
+    /// When it counts as typed in two parts, if nothing happens until then.
+    fn paused_at(&self) -> Option<Elapsed> {
+        let has_more = self.may_be_given_out() && self.given < self.text.len();
+        has_more.then(|| self.typed.after(TYPING_PAUSE))
     }
 
     /// The letter that is to be shown next; none if not all of it was typed yet.

@@ -232,10 +232,11 @@ impl Gate {
             FromTarget::ErrorData(data) if data.is_empty() => vec![],
             FromTarget::Data(data) => {
                 self.target_is_active(now);
-                if let Some(echo) = &mut self.echo {
-                    echo.answered(&data, now);
-                }
-                vec![written(now, What::Output(data.clone())), Step::ToClient(ToClient::Data(data))]
+                let mut steps = vec![written(now, What::Output(data.clone()))];
+                let shown = self.echo.as_mut().and_then(|echo| echo.answered(&data, now));
+                steps.extend(shown.map(|what| written(now, what)));
+                steps.push(Step::ToClient(ToClient::Data(data)));
+                steps
             }
             FromTarget::ErrorData(data) => {
                 self.target_is_active(now);
@@ -324,8 +325,8 @@ impl Gate {
             }
             (Timer::EndHeld, _) => self.end_output().into_iter().collect(),
             (Timer::Echo, _) => {
-                let shown = self.echo.as_mut().and_then(Echo::deadline_came);
-                shown.into_iter().map(|what| written(now, what)).collect()
+                let shown = self.echo.as_mut().map(|echo| echo.deadline_came(now));
+                shown.into_iter().flatten().map(|what| written(now, what)).collect()
             }
             (Timer::TimeSoon, _) => {
                 self.time_warned = true;

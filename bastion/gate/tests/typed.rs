@@ -176,6 +176,50 @@ fn a_line_that_runs_ahead_of_its_echo_is_shown_all_the_same() {
 }
 
 #[test]
+fn what_an_echo_has_shown_is_recorded_before_the_client_sees_the_echo() {
+    let mut bench = Bench::prompt();
+    bench.types("uptime\r");
+    let before = bench.steps.len();
+    bench.shows("uptime\r\n 10:00 up 3 days\r\n");
+    let [Step::Record(output, _), Step::Record(shown, _), Step::ToClient(_)] = &bench.steps[before..] else {
+        panic!("{:?}", &bench.steps[before..]);
+    };
+    assert!(matches!(output.what, What::Output(_)));
+    assert_eq!(shown.what, What::Shown { first: 0, data: Bytes::from_static(b"uptime") });
+}
+
+#[test]
+fn a_line_that_somebody_thinks_about_is_recorded_as_far_as_it_goes() {
+    let mut bench = Bench::prompt();
+    bench.types_echoed("rm -r");
+    let typed = bench.now;
+    let deadline = bench.gate.deadline().unwrap();
+    assert!(deadline.since(typed) <= Duration::from_secs(1));
+    bench.now = deadline;
+    bench.hears(Heard::Deadline);
+    assert_eq!(bench.events().last(), Some(&What::Shown { first: 0, data: Bytes::from_static(b"rm -r") }));
+    assert_eq!(bench.gate.deadline(), None, "once is enough");
+
+    bench.types_echoed(" tmp");
+    bench.types("\r");
+    assert_eq!(bench.recorded(), "rm -r tmp\r");
+}
+
+#[test]
+fn a_password_that_somebody_thinks_about_stays_a_count() {
+    let mut bench = Bench::prompt();
+    bench.shows("Password: ");
+    for key in "hunter2".chars() {
+        bench.types(key.to_string());
+        bench.now = bench.now.after(Duration::from_secs(2));
+        bench.hears(Heard::Deadline);
+    }
+    assert_eq!(bench.gate.deadline(), None, "there is nothing to wait for");
+    bench.types("\r");
+    assert_eq!(bench.recorded(), ".......\r");
+}
+
+#[test]
 fn an_echo_that_never_comes_is_given_up_after_a_second() {
     let mut bench = Bench::prompt();
     bench.types("secret\r");

@@ -8,7 +8,7 @@ use std::{
 
 use futures::FutureExt;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, BufReader, ReadBuf},
     net::TcpStream,
     sync::oneshot,
 };
@@ -18,7 +18,7 @@ use tokio::{
 /// The SSH library runs a connection as a task of its own, which nobody can end from outside before the handshake is
 /// done: a target that falls silent in the middle of it would keep task and socket for ever.
 pub struct Watched {
-    stream: TcpStream,
+    stream: BufReader<TcpStream>,
     held: Option<oneshot::Receiver<()>>,
 }
 
@@ -27,7 +27,7 @@ pub struct Hold(oneshot::Sender<()>);
 
 impl Watched {
     /// Watches `stream`.
-    pub fn new(stream: TcpStream) -> (Self, Hold) {
+    pub fn new(stream: BufReader<TcpStream>) -> (Self, Hold) {
         let (sender, held) = oneshot::channel();
         (Watched { stream, held: Some(held) }, Hold(sender))
     }

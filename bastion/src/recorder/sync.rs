@@ -34,6 +34,8 @@ pub(super) struct Job {
     pub(super) files: Vec<Arc<dyn Growing>>,
     pub(super) upto: u64,
     pub(super) told: Arc<watch::Sender<Told>>,
+    /// Its writer.
+    pub(super) writer: mpsc::Sender<Entry>,
     /// Its recording ends here: the writer wants to hear when it is synced.
     pub(super) last: bool,
 }
@@ -85,7 +87,7 @@ impl Syncs {
     }
 
     /// The thread: takes a group, syncs it, moves *synced*.
-    pub(super) fn run(&self, writer: &mpsc::Sender<Entry>) {
+    pub(super) fn run(&self) {
         while let Some(jobs) = self.next_group() {
             for (slot, job) in jobs {
                 let done = match job.files.iter().try_for_each(|file| file.sync()) {
@@ -102,9 +104,7 @@ impl Syncs {
                         Entry::SyncFailed { slot, fault }
                     }
                 };
-                if writer.send(done).is_err() {
-                    return;
-                }
+                drop(job.writer.send(done)); // a writer that has stopped has no session open
             }
         }
     }

@@ -11,6 +11,7 @@ use recording::{Event, SessionId};
 use tokio::{sync::watch, time::Instant};
 
 use super::{Positions, writer::Entry};
+use crate::alarm::Alarm;
 
 /// What the recorder tells a tape.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +42,7 @@ pub struct Tape {
     /// When the recorder last came further, or was first asked to, while something waits for it.
     waits_since: Option<Instant>,
     silent_at_most: Duration,
+    alarm: Alarm,
     end: End,
 }
 
@@ -71,6 +73,7 @@ impl Tape {
             sync_all,
             waits_since: None,
             silent_at_most,
+            alarm: Alarm::default(),
             end: End::Interrupted,
         }
     }
@@ -117,11 +120,12 @@ impl Tape {
                 return Ok(told.positions);
             }
             let silent_at_most = self.silent_at_most;
+            let waits_since = self.waits_since.filter(|_| !self.silence_said);
             tokio::select! {
                 changed = self.told.changed() => if changed.is_err() {
                     return self.stopped().await;
                 },
-                () = silence(self.waits_since.filter(|_| !self.silence_said), silent_at_most) => {
+                () = self.alarm.reached(waits_since.map(|since| since + silent_at_most)) => {
                     self.silence_said = true;
                     let seconds = silent_at_most.as_secs_f32();
                     return Err(Unrecorded(format!("the disk has not answered for {seconds:.1} s")));
@@ -165,12 +169,5 @@ impl Drop for Tape {
     fn drop(&mut self) {
         // A recorder that has stopped is closed by the next start's recovery.
         drop(self.recorder.send(Entry::Close { slot: self.slot, end: self.end }));
-    }
-}
-
-async fn silence(since: Option<Instant>, at_most: Duration) {
-    match since {
-        Some(since) => tokio::time::sleep_until(since + at_most).await,
-        None => std::future::pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! The thread that writes: takes all that waits, and appends once for each session.
+//! A thread that writes: takes all that waits, and appends once for each session.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -63,6 +63,7 @@ pub(super) struct Writer {
     disk: Arc<dyn Disk>,
     tails: PathBuf,
     syncs: Arc<Syncs>,
+    own: mpsc::Sender<Entry>,
     behind: mpsc::Sender<Note>,
     open: HashMap<u64, Open>,
     dirty: Vec<u64>,
@@ -78,6 +79,7 @@ impl Writer {
         settings: RecorderSettings,
         archive: &Archive,
         syncs: Arc<Syncs>,
+        own: mpsc::Sender<Entry>,
         behind: mpsc::Sender<Note>,
     ) -> Self {
         Writer {
@@ -85,6 +87,7 @@ impl Writer {
             disk: archive.disk(),
             tails: archive.tails(),
             syncs,
+            own,
             behind,
             open: HashMap::new(),
             dirty: Vec::new(),
@@ -241,7 +244,7 @@ impl Writer {
             open.told.send_modify(|told| told.mended += 1); // a failed sync is mended by one that does not fail
         }
         let sync_all = self.settings.durability == Durability::Synced;
-        open.reached(slot, sync_all, &self.syncs);
+        open.reached(slot, sync_all, &self.syncs, &self.own);
         let buffer = open.tail.take_back();
         let segments = open.tail.ended_segments();
         let id = open.tail.id();
@@ -272,7 +275,7 @@ impl Open {
     }
 
     /// All that was put in is written: moves *written*, and has it synced.
-    fn reached(&mut self, slot: u64, sync_all: bool, syncs: &Syncs) {
+    fn reached(&mut self, slot: u64, sync_all: bool, syncs: &Syncs, own: &mpsc::Sender<Entry>) {
         let upto = self.tail.events();
         self.live.reached(upto, self.tail.bytes(), self.tail.last_us());
         self.told.send_if_modified(|told| {
@@ -282,7 +285,8 @@ impl Open {
         });
         let Some(file) = self.tail.current() else { return };
         let urgent = std::mem::take(&mut self.sync_asked) || sync_all;
-        let job = Job { files: vec![file], upto, told: self.told.clone(), last: self.ended.is_some() };
+        let (told, writer) = (self.told.clone(), own.clone());
+        let job = Job { files: vec![file], upto, told, writer, last: self.ended.is_some() };
         syncs.push(slot, job, urgent);
     }
 
