@@ -23,6 +23,7 @@ struct LastSeen {
     /// Number for a tail behind all that there are.
     next_number: u32,
     next_event: u64,
+    bytes: u64,
     last_us: u64,
     ends: Ends,
 }
@@ -70,12 +71,22 @@ impl Archive {
         }
         let seen = self.last_seen(id, files)?;
         let Some(seen) = seen else { return Ok(()) };
-        if !matches!(seen.ends, Ends::Recording(_)) {
-            self.write_end(id, &seen)?;
-        }
+        let mut events = seen.next_event - 1;
+        let end = match seen.ends {
+            Ends::Recording(end) => end,
+            _ => {
+                self.write_end(id, &seen)?;
+                events += 1;
+                End::Interrupted
+            }
+        };
         if book.is_none() {
             self.open_book(id).map_err(|fault| Unrecovered::Left(fault.to_string()))?;
         }
+        // Until it is packed the journal takes it for one that goes on.
+        let left = self.begin(&seen.header);
+        left.reached(events, seen.bytes, seen.last_us);
+        left.end(end);
         Ok(())
     }
 
@@ -83,9 +94,9 @@ impl Archive {
     fn last_seen(&self, id: SessionId, files: &[(u32, PathBuf)]) -> Result<Option<LastSeen>, Unrecovered> {
         let book = self.journal().book(id)?;
         let mut header_line = self.journal().header_line(id)?;
-        let (mut next_event, mut last_us) = (1, 0);
+        let (mut next_event, mut bytes, mut last_us) = (1, 0, 0);
         if let Some(book) = &book {
-            (next_event, last_us) = (book.next_event, book.summary.duration_us);
+            (next_event, bytes, last_us) = (book.next_event, book.summary.bytes, book.summary.duration_us);
         }
         let mut ends = Ends::Nothing;
         for (_, path) in files {
@@ -100,7 +111,9 @@ impl Archive {
             };
             header_line.get_or_insert_with(|| tail.header_line().to_vec());
             while let Some((_, frame)) = tail.next_frame().map_err(|f| Unrecovered::Left(f.to_string()))? {
-                next_event = frame.head.next().max(next_event);
+                if frame.head.next() > next_event {
+                    (next_event, bytes) = (frame.head.next(), bytes + frame.events.len() as u64);
+                }
                 last_us = frame.head.last_us.max(last_us);
                 if matches!(frame.head.ends, Ends::Recording(_)) {
                     ends = frame.head.ends;
@@ -110,7 +123,7 @@ impl Archive {
         let Some(header_line) = header_line else { return Ok(None) };
         let header = Header::from_line(&header_line).map_err(|f| Unrecovered::Left(f.to_string()))?;
         let next_number = files.last().map_or(0, |(number, _)| number + 1);
-        Ok(Some(LastSeen { header, header_line, next_number, next_event, last_us, ends }))
+        Ok(Some(LastSeen { header, header_line, next_number, next_event, bytes, last_us, ends }))
     }
 
     /// Ends a recording in a tail of its own, so that all that follows is as if its session had ended.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use archive::{Archive, BindLimits, Binder, End, INTERRUPTED, Limits, Next, State};
+use archive::{Archive, BindLimits, Binder, End, Filter, INTERRUPTED, Limits, Next, State};
 use recording::{Event, Layout, What};
 
 use crate::bench::{Bench, copy_folder, events, header, work};
@@ -23,6 +23,8 @@ fn an_open_recording_is_closed_as_interrupted_and_whole() {
         let again = bench.killed();
         let read = without_marker(again.events(session.id));
         assert_eq!(read, (work()[..333].to_vec(), true), "{layout:?}");
+        let told = again.archive.session(session.id).unwrap().unwrap();
+        assert_eq!((told.state, told.events), (State::Interrupted, 334), "as soon as the server is up");
         again.bind();
         assert_eq!(without_marker(again.events(session.id)), (work()[..333].to_vec(), true));
         let summary = again.archive.session(session.id).unwrap().unwrap();
@@ -83,6 +85,9 @@ fn a_kill_between_any_two_steps_loses_nothing() {
             let next = binder.step();
             let again = bench.killed();
             assert_eq!(without_marker(again.events(id)), (work(), !is_ended), "{layout:?}, step {steps}");
+            let state = if is_ended { State::Finished } else { State::Interrupted };
+            let told = again.archive.sessions(&Filter::default()).unwrap();
+            assert_eq!(told.iter().map(|session| session.state).collect::<Vec<_>>(), [state], "step {steps}");
             again.bind();
             assert_eq!(
                 without_marker(again.events(id)),
