@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use tests::world::{Caller, LONG, Program, SHORT, built, free_port, scratch, user_code, within};
+use tests::world::{Caller, LONG, Program, SHORT, TestBastion, built, free_port, scratch, user_code, within};
 
 /// One request to the demo's own provider, as a browser sends it; answers with what it said.
 fn ask(host: &str, head: &str, body: &str) -> String {
@@ -29,7 +29,10 @@ fn the_first_command_leads_to_a_recorded_shell_and_leaves_nothing_behind() {
     let before = tests::world::files_below(folder.path()).len();
     let port = free_port();
     let mut command = Command::new(built("bastion"));
-    command.args(["demo", "--listen", &format!("127.0.0.1:{port}")]).env("TMPDIR", folder.path());
+    command.args(["demo", "--listen", &format!("127.0.0.1:{port}")]);
+    // What a login session has, and no other server of this machine.
+    let runtime = scratch();
+    command.env("TMPDIR", folder.path()).env("XDG_RUNTIME_DIR", runtime.path());
     let demo = Program::start_with(&mut command, Stdio::null());
     let out = demo.out.clone();
     within(LONG, "the demo's lines", || {
@@ -55,6 +58,7 @@ fn the_first_command_leads_to_a_recorded_shell_and_leaves_nothing_behind() {
     let replay = built("replay").to_string_lossy().into_owned();
     let env = [
         ("TMPDIR".to_owned(), folder.path().to_string_lossy().into_owned()),
+        ("XDG_RUNTIME_DIR".into(), runtime.path().to_string_lossy().into_owned()),
         ("TERM".into(), "xterm".into()),
     ];
     let replay = Program::on_terminal(&replay, &["last".to_owned()], &env, 120, 40);
@@ -103,6 +107,30 @@ fn the_demo_keeps_what_it_was_told_to_keep() {
     assert_eq!(demo.done(SHORT).code, Some(0));
 
     assert!(fs::read_dir(&data).is_ok_and(|mut files| files.next().is_some()), "what it was told to keep");
+}
+
+#[test]
+fn a_session_is_found_beside_a_demo_that_does_not_have_it() {
+    let bastion = TestBastion::start();
+    let ana = bastion.caller("ana");
+    ana.ssh(&["web1", "echo here-it-is"]).done().expect_ok("a session");
+    let session = bastion.last_session_of("ana");
+    bastion.stop();
+    let runtime = scratch();
+    let mut command = Command::new(built("bastion"));
+    command.args(["demo", "--listen", &format!("127.0.0.1:{}", free_port())]);
+    command.env("XDG_RUNTIME_DIR", runtime.path());
+    let demo = Program::start_with(&mut command, Stdio::null());
+    within(LONG, "the demo's lines", || {
+        (demo.out.text() + &demo.err.text()).contains("alice@").then_some(())
+    });
+
+    let mut export = bastion.program("replay", &["export", session["id"].as_str().unwrap()]);
+    export.env_remove("BASTION_DATA").env("XDG_RUNTIME_DIR", runtime.path());
+    let done = Program::start_with(&mut export, Stdio::null()).done(LONG).expect_ok("out of ./data");
+    assert!(done.text().contains("here-it-is"), "{}", done.text());
+    demo.signal(Signal::TERM);
+    assert_eq!(demo.done(SHORT).code, Some(0));
 }
 
 #[test]

@@ -176,6 +176,10 @@ impl TestBastion {
     pub fn program(&self, name: &str, args: &[&str]) -> Command {
         let mut command = Command::new(built(name));
         command.args(args).current_dir(self.folder.path());
+        if name == "replay" {
+            // It knows nothing of settings, and would ask any server of this machine.
+            command.env("BASTION_DATA", self.data());
+        }
         command
             .env("BASTION_CONFIG", self.settings())
             .envs(self.env.iter().map(|(name, value)| (name, value)));

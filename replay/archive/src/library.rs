@@ -71,7 +71,7 @@ impl Library {
             return Ok(Library { place: Place::Server(socket.to_path_buf()) });
         }
         let Some(data) = data else {
-            let socket = find_socket().ok_or(LibraryFault::Nowhere)?;
+            let socket = find_sockets().next().ok_or(LibraryFault::Nowhere)?;
             return Ok(Library { place: Place::Server(socket) });
         };
         let socket = data.join(SOCKET);
@@ -144,19 +144,20 @@ impl Library {
     }
 }
 
-/// The socket of a server that answers: `$BASTION_SOCKET`; the newest in `$XDG_RUNTIME_DIR/bastion`;
-/// `/run/bastion/control.sock`; the newest in `/tmp/bastion-UID`, if nobody but us can have put it there.
-pub fn find_socket() -> Option<PathBuf> {
+/// The sockets of servers that answer: `$BASTION_SOCKET` alone if it is set; else those in `$XDG_RUNTIME_DIR/bastion`,
+/// the newest first; `/run/bastion/control.sock`; those in `/tmp/bastion-UID`, if nobody but us can have put them there.
+pub fn find_sockets() -> impl Iterator<Item = PathBuf> {
     let named = env::var_os(SOCKET_VARIABLE).map(PathBuf::from);
-    if named.is_some() {
-        return named; // whoever names one does not mean another
+    if let Some(named) = named {
+        return vec![named].into_iter(); // whoever names one does not mean another
     }
     let folders = announce_folders();
     let (runtime, shared) = (folders.first(), folders.get(1));
     let found = runtime.into_iter().flat_map(|folder| sockets_in(folder));
     let found = found.chain([PathBuf::from(SYSTEM_SOCKET)]);
-    let mut found = found.chain(shared.into_iter().flat_map(|folder| sockets_in(folder)));
-    found.find(|socket| Client::connect(socket).is_ok())
+    let found = found.chain(shared.into_iter().flat_map(|folder| sockets_in(folder)));
+    let answering: Vec<_> = found.filter(|socket| Client::connect(socket).is_ok()).collect();
+    answering.into_iter()
 }
 
 /// Where servers of this user are announced: `$XDG_RUNTIME_DIR/bastion`, if there is such a folder to use, and
@@ -189,7 +190,7 @@ fn is_ours_alone(folder: &Path) -> bool {
         .is_ok_and(|meta| meta.is_dir() && meta.uid() == user && meta.mode() & 0o077 == 0)
 }
 
-/// A server's socket under a name where [`find_socket`] looks; gone when dropped.
+/// A server's socket under a name where [`find_sockets`] looks; gone when dropped.
 #[derive(Debug)]
 pub struct Announcement {
     name: PathBuf,

@@ -12,10 +12,10 @@ pub struct Args {
     /// A .cast file, - for standard input, a session id, or last
     pub source: Option<String>,
     /// The control socket of the server that has the session
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", env = "BASTION_SOCKET")]
     pub socket: Option<PathBuf>,
     /// The data folder of the server or store that has the session
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", env = "BASTION_DATA")]
     pub data: Option<PathBuf>,
     /// Recorded seconds per second, 0.1 to 64
     #[arg(long, default_value = "1", value_parser = speed)]

@@ -79,33 +79,46 @@ pub fn open(name: &str, shelf: Shelf<'_>) -> Result<Box<dyn Source>, OpenFault> 
     }
     let name = || name.to_owned();
     let fault = |fault| OpenFault::Library { name: name(), fault };
-    let library = match library(shelf).map_err(fault)? {
-        Ok(library) => library,
-        Err(folders) => return Err(OpenFault::NoStore { name: name(), folders }),
-    };
-    let found = match id {
-        Some(id) => library.session(id).map_err(fault)?.ok_or(OpenFault::Unknown { name: name() })?,
-        None => library.last().map_err(fault)?.ok_or(OpenFault::NoSession { name: name() })?,
-    };
-    let recording = library.open_recording(found.id).map_err(fault)?;
-    let source = SessionSource::new(recording).map_err(|read| fault(LibraryFault::Read(read)))?;
-    Ok(Box::new(source))
+    let places = places(shelf);
+    if places.is_empty() {
+        let folders =
+            shelf.data.map_or(STORES.map(String::from).into(), |data| vec![data.display().to_string()]);
+        return Err(OpenFault::NoStore { name: name(), folders });
+    }
+    // An id is nowhere twice: who runs a demo beside a server of his means the one that has it.
+    let mut first_fault = None;
+    for (data, socket) in &places {
+        let found = Library::open(data.as_deref(), socket.as_deref()).and_then(|library| {
+            let known = id.map_or_else(|| library.last(), |id| library.session(id))?;
+            known.map(|session| library.open_recording(session.id)).transpose()
+        });
+        match found {
+            Ok(Some(recording)) => {
+                let source = SessionSource::new(recording).map_err(|read| fault(LibraryFault::Read(read)))?;
+                return Ok(Box::new(source));
+            }
+            Ok(None) => {}
+            Err(found) => drop(first_fault.get_or_insert(found)),
+        }
+    }
+    Err(match (first_fault, id) {
+        (Some(found), _) => fault(found),
+        (None, Some(_)) => OpenFault::Unknown { name: name() },
+        (None, None) => OpenFault::NoSession { name: name() },
+    })
 }
 
-/// The server or store to ask; else the folders that were looked at.
-fn library(shelf: Shelf<'_>) -> Result<Result<Library, Vec<String>>, LibraryFault> {
-    let looked = match shelf {
-        Shelf { socket: Some(socket), .. } => return Library::open(None, Some(socket)).map(Ok),
-        Shelf { data: Some(data), .. } => vec![data.to_owned()],
-        _ => match Library::open(None, None) {
-            Err(LibraryFault::Nowhere) => STORES.iter().map(PathBuf::from).collect(),
-            found => return found.map(Ok),
-        },
-    };
+/// What to ask, in order: data folders and sockets.
+fn places(shelf: Shelf<'_>) -> Vec<(Option<PathBuf>, Option<PathBuf>)> {
     // A folder without a journal is no store, and is not to become one.
-    match looked.iter().find(|folder| may_be_a_store(folder)) {
-        Some(folder) => Library::open(Some(folder), None).map(Ok),
-        None => Ok(Err(looked.iter().map(|folder| folder.display().to_string()).collect())),
+    let store = |folder: PathBuf| may_be_a_store(&folder).then_some((Some(folder), None));
+    match shelf {
+        Shelf { socket: Some(socket), .. } => vec![(None, Some(socket.to_owned()))],
+        Shelf { data: Some(data), .. } => store(data.to_owned()).into_iter().collect(),
+        _ => {
+            let servers = archive::find_sockets().map(|socket| (None, Some(socket)));
+            servers.chain(STORES.iter().filter_map(|folder| store(folder.into()))).collect()
+        }
     }
 }
 
