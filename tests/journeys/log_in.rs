@@ -276,8 +276,8 @@ class Person(asyncssh.SSHClient):
         return ["" for _ in prompts]
 
 async def main():
-    port, key = int(sys.argv[1]), sys.argv[2]
-    options = dict(username="alice", client_keys=[key], known_hosts=None, client_factory=Person)
+    port, key, exchanges = int(sys.argv[1]), sys.argv[2], sys.argv[3:]
+    options = dict(kex_algs=exchanges or (), username="alice", client_keys=[key], known_hosts=None, client_factory=Person)
     async with asyncssh.connect("127.0.0.1", port, **options) as connection:
         done = await connection.run("web1 cat; exit 7", input="through asyncssh")
         print("<%s> %s" % (done.stdout, done.exit_status), flush=True)
@@ -287,12 +287,22 @@ asyncio.run(main())
 
 #[test]
 fn asyncssh_gets_in() {
+    with_asyncssh(&std::env::var("PY").unwrap_or_else(|_| "/usr/bin/python3".to_owned()), &[]);
+}
+
+#[test]
+fn a_client_with_post_quantum_key_exchange_gets_in_with_it_alone() {
+    let python =
+        std::env::var("PQ_PY").expect("PQ_PY names a python with asyncssh 2.24, as tests/run installs it");
+    with_asyncssh(&python, &["mlkem768x25519-sha256"]);
+}
+
+fn with_asyncssh(python: &str, exchanges: &[&str]) {
     let bastion = TestBastion::start();
     let alice = bastion.stranger("alice");
-    let python = std::env::var("PY").unwrap_or_else(|_| "/usr/bin/python3".to_owned());
     let mut command = Command::new(python);
     command.args(["-W", "ignore", "-c", ASYNCSSH, &bastion.port().to_string()]).arg(alice.path("id"));
-    let client = Program::start(&mut command);
+    let client = Program::start(command.args(exchanges));
 
     bastion.provider().approve_as(&user_code(&client), person("alice"));
     // Each prompt is answered with a line; more lines than prompts are left unread.
