@@ -1,16 +1,17 @@
 //! A real OpenID Connect provider (npm's `oidc-provider`), and a hand on its browser page.
 
 use std::{
-    fs::File,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
     time::Duration,
 };
 
 use serde_json::{Value, json};
+
+use crate::npm;
 
 /// Node needs a second or two on a quiet machine; a test machine is seldom quiet.
 const START_TIME_MAX: Duration = Duration::from_secs(60);
@@ -70,7 +71,7 @@ impl Provider {
     /// Starts it; fetches what `tests/oidc/package-lock.json` names if that is not here yet.
     pub fn start() -> Provider {
         let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc");
-        install(&home);
+        npm::install(&home);
         let mut child = Command::new("node")
             .arg("provider.mjs")
             .current_dir(&home)
@@ -193,23 +194,4 @@ fn first_line(out: impl Read + Send + 'static) -> Option<String> {
         tell.send(read.ok().filter(|n| *n > 0).map(|_| line)).unwrap_or_default();
     });
     told.recv_timeout(START_TIME_MAX).ok().flatten()
-}
-
-/// `npm ci`, once: tests run side by side, so the first to hold the lock does it.
-fn install(home: &Path) {
-    let lock = File::create(home.join(".install.lock")).expect("tests/oidc can be written");
-    lock.lock().expect("a file can be locked");
-    let wanted =
-        std::fs::read(home.join("package-lock.json")).expect("tests/oidc/package-lock.json is there");
-    let mark: PathBuf = home.join("node_modules/.installed");
-    if std::fs::read(&mark).is_ok_and(|have| have == wanted) {
-        return;
-    }
-    let done = Command::new("npm")
-        .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
-        .current_dir(home)
-        .output()
-        .expect("npm is installed");
-    assert!(done.status.success(), "npm ci fails: {}", String::from_utf8_lossy(&done.stderr));
-    std::fs::write(&mark, wanted).expect("node_modules can be written");
 }
