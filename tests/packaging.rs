@@ -100,6 +100,12 @@ fn every_file_of_the_package_exists() {
     for wanted in ["usr/bin/bastion", "usr/bin/replay", "usr/share/doc/bastion/examples/policy.toml"] {
         assert!(assets.contains_key(wanted), "{wanted} in {assets:?}");
     }
+    // Errors and the unit name these pages.
+    for page in fs::read_dir(project().join("docs")).unwrap() {
+        let name = page.unwrap().file_name().to_string_lossy().into_owned();
+        let packed = assets.contains_key(&format!("usr/share/doc/bastion/{name}"));
+        assert!(packed || name == "benchmarks.md", "docs/{name} is not in the package");
+    }
     for from in assets.values() {
         let built = from.starts_with("target/release/");
         assert!(built || project().join("bastion").join(from).is_file(), "bastion/{from} does not exist");

@@ -23,11 +23,12 @@ use tokio::sync::watch;
 use crate::{
     front_desk,
     house::House,
+    live::Place,
     login::{InteractiveAnswer, SignIn},
     squeeze::Squeeze,
 };
 
-/// Forwards and the like that are refused before the connection is ended: a client that goes on is not a person's.
+/// Forwards, channels and the like that are refused before the connection is ended: a client that goes on is not a person's.
 const REFUSALS_MAX: usize = 200;
 
 /// What other tasks may know of a connection.
@@ -66,6 +67,8 @@ pub struct Connection {
     started: HashMap<ChannelId, bool>,
     refusals: usize,
     key_offers: usize,
+    /// Its place among its person's connections, once it is hers.
+    place: Option<Place>,
 }
 
 impl Connection {
@@ -73,7 +76,7 @@ impl Connection {
     pub fn new(house: Arc<House>, shared: Arc<Shared>, squeeze: Squeeze) -> Connection {
         let sign_in = SignIn::new(house.login.clone(), shared.source);
         let (user, started) = (String::new(), HashMap::new());
-        Connection { house, shared, sign_in, user, squeeze, started, refusals: 0, key_offers: 0 }
+        Connection { house, shared, sign_in, user, squeeze, started, refusals: 0, key_offers: 0, place: None }
     }
 
     /// Answers the request that starts a channel's program; the second on one channel is refused.
@@ -82,6 +85,20 @@ impl Connection {
             Some(false) => session.channel_success(channel),
             _ => session.channel_failure(channel),
         }
+    }
+
+    /// Something has arrived for a target, of so many bytes; no window limits what has none.
+    async fn arrived(&mut self, bytes: usize) -> Result<(), russh::Error> {
+        self.squeeze.arrived(bytes).await.map_err(|flood| {
+            tracing::warn!(connection = %self.shared.id, "{flood}; connection ended");
+            russh::Error::Inconsistent
+        })
+    }
+
+    /// One refusal more; a client that goes on after so many is ended.
+    fn refused(&mut self) -> Result<(), russh::Error> {
+        self.refusals += 1;
+        if self.refusals > REFUSALS_MAX { Err(russh::Error::Disconnect) } else { Ok(()) }
     }
 
     /// Refuses a forward. russh's refusal has no place for a sentence, so that goes as a debug message beside it, which
@@ -99,10 +116,7 @@ impl Connection {
     fn say_refused(&mut self, what: Forwarding, session: &mut server::Session) -> Result<(), russh::Error> {
         let sentence = Notice::Forwarding(what);
         tracing::info!(connection = %self.shared.id, user = %Printable::of(&self.user), "refused: {sentence}");
-        self.refusals += 1;
-        if self.refusals > REFUSALS_MAX {
-            return Err(russh::Error::Disconnect);
-        }
+        self.refused()?;
         session.debug(true, &format!("bastion: {sentence}"), "en")
     }
 }
@@ -157,11 +171,22 @@ impl server::Handler for Connection {
 
     async fn auth_succeeded(&mut self, _: &mut server::Session) -> Result<(), russh::Error> {
         self.shared.stage.send_replace(Stage::SignedIn);
+        let Some(principal) = self.sign_in.principal() else { return Err(russh::Error::Inconsistent) };
+        let owner = (principal.issuer.clone(), principal.subject.clone());
+        let most = self.house.rules().settings.limits.connections_per_person;
+        self.place = self.house.connected.enter(archive::new_id(), owner, most);
+        if self.place.is_none() {
+            let user = &principal.name;
+            tracing::warn!(%user, "ended: more than {most} connections of one person (limits.connections_per_person)");
+            return Err(russh::Error::Disconnect);
+        }
         Ok(())
     }
 
     async fn authentication_banner(&mut self) -> Result<Option<String>, russh::Error> {
-        Ok(self.house.rules().settings.ssh.banner.clone())
+        // Clients write it as it is, and their prompt behind it.
+        let banner = self.house.rules().settings.ssh.banner.clone();
+        Ok(banner.map(|text| format!("{}\r\n", text.trim_end())))
     }
 
     async fn channel_open_session(
@@ -175,7 +200,7 @@ impl server::Handler for Connection {
         if self.shared.channels.load(Relaxed) >= most {
             tracing::warn!(connection = %self.shared.id, most, "too many channels on one connection");
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
-            return Ok(());
+            return self.refused();
         }
         self.started.insert(channel.id(), false);
         let (house, shared, user, handle) =
@@ -196,10 +221,7 @@ impl server::Handler for Connection {
 
     /// Only counted here: the bytes themselves are heard from the channel's queue.
     async fn data(&mut self, _: ChannelId, data: &[u8], _: &mut server::Session) -> Result<(), russh::Error> {
-        self.squeeze.arrived(data.len()).await.map_err(|flood| {
-            tracing::warn!(connection = %self.shared.id, "{flood}; connection ended");
-            russh::Error::Inconsistent
-        })
+        self.arrived(data.len()).await
     }
 
     async fn channel_close(
@@ -278,11 +300,12 @@ impl server::Handler for Connection {
         _: u32,
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
+        self.arrived(0).await?;
         session.channel_success(channel)
     }
 
     async fn signal(&mut self, _: ChannelId, _: Sig, _: &mut server::Session) -> Result<(), russh::Error> {
-        Ok(())
+        self.arrived(0).await
     }
 
     async fn x11_request(

@@ -172,7 +172,7 @@ fn welcome(listens: SocketAddr, issuer: &DemoIssuer, kept: Option<&Path>) -> Str
     let people =
         demo_issuer::PEOPLE.map(|person| format!("{} (group {})", person.name, person.group)).join(" or ");
     let kept = match kept {
-        Some(folder) => format!("What is recorded stays in {}.", folder.display()),
+        Some(folder) => format!("What is recorded stays in {0} (replay --data {0} last).", folder.display()),
         None => "What is recorded goes when this ends; --data FOLDER keeps it.".to_owned(),
     };
     format!(
@@ -183,6 +183,8 @@ fn welcome(listens: SocketAddr, issuer: &DemoIssuer, kept: Option<&Path>) -> Str
          Watch it back:                                 cargo run --release -p replay -- last\n\
          What you can say:                              ssh -p {port} alice@localhost :help\n\
          \n\
+         A key makes one sign-in enough for 8 hours:    ssh-keygen -t ed25519\n\
+         If ssh knows an earlier demo's host key:       ssh-keygen -R '[localhost]:{port}'\n\
          {kept} Ctrl-C ends it.",
         url = issuer.issuer_url,
         word = issuer.word(),

@@ -41,15 +41,18 @@ pub async fn serve(
     handle: server::Handle,
 ) {
     let heard = hear_opening(&house, &mut channel);
-    let Ok(Some(opening)) = tokio::time::timeout(UNSAID_MAX, heard).await else { return };
-    let desk = Desk { rules: house.rules(), house, shared, principal, handle };
+    let Ok(Some((opening, input_ended))) = tokio::time::timeout(UNSAID_MAX, heard).await else { return };
+    let desk = Desk { rules: house.rules(), house, shared, principal, handle, input_ended };
     desk.serve(channel, &user, opening).await;
 }
 
 /// Hears what a channel is for; none if it closed without saying.
-async fn hear_opening(house: &House, channel: &mut Channel<server::Msg>) -> Option<Opening> {
+///
+/// A client may end its input before that: answers whether it has.
+async fn hear_opening(house: &House, channel: &mut Channel<server::Msg>) -> Option<(Opening, bool)> {
     let rules = house.rules();
     let (mut pty, mut env, mut refused) = (None, Env::default(), Vec::new());
+    let mut input_ended = false;
     loop {
         let opens = match channel.wait().await? {
             ChannelMsg::RequestPty {
@@ -87,10 +90,14 @@ async fn hear_opening(house: &House, channel: &mut Channel<server::Msg>) -> Opti
             ChannelMsg::RequestShell { .. } => Opens::Shell,
             ChannelMsg::Exec { command, .. } => Opens::Exec(command.into()),
             ChannelMsg::RequestSubsystem { name, .. } => Opens::Subsystem(name),
+            ChannelMsg::Eof => {
+                input_ended = true;
+                continue;
+            }
             ChannelMsg::Close => return None,
             _ => continue,
         };
-        return Some(Opening { pty, env: env.passed().to_vec(), refused, opens });
+        return Some((Opening { pty, env: env.passed().to_vec(), refused, opens }, input_ended));
     }
 }
 
@@ -132,6 +139,8 @@ struct Desk {
     shared: Arc<Shared>,
     principal: Principal,
     handle: server::Handle,
+    /// The client ended its input before it said what to open.
+    input_ended: bool,
 }
 
 impl Desk {
@@ -145,7 +154,15 @@ impl Desk {
                 answer::give(channel, terminal, words::answer(&word, &arguments, &self.knows())).await;
             }
             Ok(Leads::Nowhere) if terminal => self.offer(channel, opening).await,
-            Ok(Leads::Nowhere) => answer::give(channel, terminal, words::no_target(&self.knows())).await,
+            Ok(Leads::Nowhere) => {
+                let list = words::no_target(&self.knows());
+                let answer = match &opening.opens {
+                    // A program speaks there (scp, sftp): a list would be read as its other half's words.
+                    Opens::Subsystem(_) => words::no_target_for_a_program(&self.knows()),
+                    _ => list,
+                };
+                answer::give(channel, terminal, answer).await;
+            }
             Err(fault) => {
                 tracing::info!(connection = %self.shared.id, user = %self.principal.name, "refused: {fault}");
                 let line = format!("bastion: {fault}; try: ssh {}@BASTION :help", self.principal.name);
@@ -234,7 +251,7 @@ impl Desk {
             began,
             ended: place.ended.clone(),
         });
-        let reason = session.run(early).await;
+        let reason = session.run(early, self.input_ended).await;
         tracing::info!(session = %id, seconds = began.elapsed().as_secs_f64(), "session ended: {reason:?}");
         drop(place);
     }

@@ -66,6 +66,8 @@ pub struct House {
     pub recorder: Recorder,
     /// The sessions that are open now.
     pub live: Arc<Live>,
+    /// The connections whose person is known.
+    pub connected: Arc<Live>,
 }
 
 /// A refusal takes this long, whatever its reason, so that its time tells nothing.
@@ -93,6 +95,7 @@ impl House {
             login,
             recorder,
             live: Arc::default(),
+            connected: Arc::default(),
         }
     }
 
@@ -115,12 +118,18 @@ impl House {
         let old = self.rules();
         let settings = match &old.settings.file {
             // Where to listen, where to write and what to log stay until the program starts anew.
-            Some(file) => Settings {
-                listen: old.settings.listen.clone(),
-                data: old.settings.data.clone(),
-                log: old.settings.log.clone(),
-                ..Settings::load(file)?
-            },
+            Some(file) => {
+                let new = Settings::load(file)?;
+                if new.listen != old.settings.listen {
+                    tracing::warn!("where it listens stays as it is until the program starts anew");
+                }
+                Settings {
+                    listen: old.settings.listen.clone(),
+                    data: old.settings.data.clone(),
+                    log: old.settings.log.clone(),
+                    ..new
+                }
+            }
             None => old.settings.clone(),
         };
         let rules = Rules::read(settings)?;

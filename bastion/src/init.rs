@@ -75,9 +75,13 @@ pub fn run(args: &InitArgs, out: &mut dyn Write) -> Result<u8, Failure> {
     writeln!(out, "Key towards targets:   {}", gateway.to_openssh().unwrap_or_default())?;
     writeln!(out, "\nNext:")?;
     writeln!(out, "  1. In bastion.toml: the provider in [login], and your targets.")?;
-    writeln!(out, "  2. bastion target setup NAME, then bastion target pin NAME, for each target.")?;
-    writeln!(out, "  3. bastion check")?;
-    writeln!(out, "  4. bastion serve")?;
+    let config = format!("--config {}", settings.display());
+    writeln!(
+        out,
+        "  2. bastion target setup NAME {config}, then bastion target pin NAME {config}, for each target."
+    )?;
+    writeln!(out, "  3. bastion check {config}")?;
+    writeln!(out, "  4. bastion serve {config}")?;
     writeln!(out, "Keep a copy of {} where no copy of the data folder is.", master_key.display())?;
     Ok(0)
 }

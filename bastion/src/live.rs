@@ -1,4 +1,4 @@
-//! The sessions that are open now.
+//! What is open now: sessions, and connections whose person is known.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 /// Who a session belongs to: `(issuer, subject)`.
 pub type Owner = (String, String);
 
-/// The sessions that are open now.
+/// What is open now, of one kind, and whose it is.
 #[derive(Default)]
 pub struct Live {
     sessions: Mutex<HashMap<SessionId, Entry>>,

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use tracing_subscriber::{EnvFilter, fmt};
+use serde::{Deserialize, Deserializer, de::Error as _};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
 
 use crate::settings::{Log, LogFormat};
 
@@ -12,6 +13,22 @@ use crate::settings::{Log, LogFormat};
 pub struct LogFault {
     filter: String,
     fault: tracing_subscriber::filter::ParseError,
+}
+
+/// A filter as a setting. A word that is no level is one thing to `EnvFilter`, a module's name, and silences all else.
+///
+/// # Errors
+/// If it is none.
+pub fn filter<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let filter = String::deserialize(from)?;
+    let way_out = "write a level (off, error, warn, info, debug, trace), or bastion=debug";
+    EnvFilter::try_new(&filter)
+        .map_err(|fault| D::Error::custom(format!("{filter:?}: {fault}; {way_out}")))?;
+    let is_bare = |part: &&str| !part.contains(['=', '[']) && part.parse::<LevelFilter>().is_err();
+    match filter.split(',').map(str::trim).find(is_bare) {
+        Some(word) => Err(D::Error::custom(format!("{word:?} is no level; {way_out}"))),
+        None => Ok(filter),
+    }
 }
 
 /// Logs to stderr from now on. Foreign text stands escaped: a line stays a line.

@@ -46,19 +46,19 @@ impl Gateway {
     pub async fn start(rules: Rules, vault: Vault) -> Result<Gateway, Failure> {
         let settings = &rules.settings;
         let host_keys = own_keys::host_keys(settings, &vault)?;
-        let login = Login::new(settings.login.clone(), &settings.data.join("state"), Clock::system());
-        let login = Arc::new(login.map_err(|fault| Failure::new(fault, "look at [login] in the settings"))?);
+        let data = settings.data.display().to_string();
+        let way_out =
+            || format!("end the other server on {data}, or give this one another folder with --data");
+        let archive =
+            Archive::open_exclusive(&settings.data).map_err(|fault| Failure::new(fault, way_out()))?;
         let mut doors = Vec::new();
         for address in settings.listen.ssh.iter().copied() {
             let listening = TcpListener::bind(address).await;
             doors.push(listening.map_err(|fault| cannot_listen(address, &fault))?);
         }
         let addresses = doors.iter().filter_map(|door| door.local_addr().ok()).collect();
-        let data = settings.data.display().to_string();
-        let way_out =
-            || format!("end the other server on {data}, or give this one another folder with --data");
-        let archive =
-            Archive::open_exclusive(&settings.data).map_err(|fault| Failure::new(fault, way_out()))?;
+        let login = Login::new(settings.login.clone(), &settings.data.join("state"), Clock::system());
+        let login = Arc::new(login.map_err(|fault| Failure::new(fault, "look at [login] in the settings"))?);
         let look = |fault: &dyn std::fmt::Display| Failure::new(fault, format!("look at the folder {data}"));
         let recorder = Recorder::start(archive.clone(), recorder_settings(settings));
         let recorder = recorder.map_err(|fault| look(&fault))?;

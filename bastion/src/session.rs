@@ -10,6 +10,7 @@
 //! - A branch with nothing to do is switched off, or the loop spins.
 
 use std::{
+    collections::VecDeque,
     future::Future,
     pin::Pin,
     sync::{Arc, atomic::AtomicUsize},
@@ -98,8 +99,8 @@ pub struct Session {
     /// Recording failed, and has not been reported to work again.
     unrecorded: bool,
     alarm: Alarm,
-    /// What the client typed before its target was known.
-    early: Option<Heard>,
+    /// What the client sent before its target was known.
+    early: VecDeque<Heard>,
 }
 
 /// What a session is made of.
@@ -146,23 +147,23 @@ impl Session {
             hang_up: None,
             unrecorded: false,
             alarm: Alarm::default(),
-            early: None,
+            early: VecDeque::new(),
         }
     }
 
     /// Carries the channel from its first byte to its last; answers why it ended. `early` is what the client typed
-    /// before its target was known.
-    pub async fn run(mut self, early: Bytes) -> Reason {
-        if !early.is_empty() {
-            self.early = Some(Heard::Client(FromClient::Data(early)));
-        }
+    /// before its target was known, and `input_ended` whether that was all.
+    pub async fn run(mut self, early: Bytes, input_ended: bool) -> Reason {
+        let early = (!early.is_empty()).then_some(FromClient::Data(early));
+        let end = input_ended.then_some(FromClient::Eof);
+        self.early.extend(early.into_iter().chain(end).map(Heard::Client));
         let mut heard = Some(Heard::Begin);
         while let Some(message) = heard {
             let now = self.now();
             for step in self.gate.hear(message, now) {
                 self.perform(step);
             }
-            heard = match self.early.take() {
+            heard = match self.early.pop_front() {
                 None => self.listen().await,
                 early => early,
             };

@@ -1,13 +1,19 @@
 //! `bastion sessions`: what was recorded.
 
-use std::{io::Write, path::PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use archive::{ArchiveFault, Filter, Library, LibraryFault, OpenRecording, State, Summary};
 use jiff::{SignedDuration, Timestamp, Zoned, civil};
 use recording::{SessionId, Source};
 use serde::Serialize;
 
-use crate::{failure::Failure, settings::SettingsArgs};
+use crate::{
+    failure::Failure,
+    settings::{DEFAULT_FILE, SettingsArgs},
+};
 
 /// `bastion sessions`
 #[derive(Debug, clap::Args)]
@@ -93,7 +99,8 @@ impl PlaceArgs {
         if named != (None, None) {
             return Ok(Library::open(named.1, named.0)?);
         }
-        match self.settings.settings.exists() {
+        let file = &self.settings.settings;
+        match file.exists() || *file != Path::new(DEFAULT_FILE) {
             true => Ok(Library::open(Some(&self.settings.load()?.data), None)?),
             false => Ok(Library::open(None, None)?),
         }
@@ -103,7 +110,9 @@ impl PlaceArgs {
 impl From<LibraryFault> for Failure {
     fn from(fault: LibraryFault) -> Self {
         let way_out = match &fault {
-            LibraryFault::Nowhere => "--data FOLDER or --config FILE, or start a server",
+            LibraryFault::Nowhere | LibraryFault::NoStore(_) => {
+                "--data FOLDER or --config FILE, or start a server"
+            }
             LibraryFault::NotOurs { .. } => "start the server, or run this as the folder's owner",
             LibraryFault::Archive(ArchiveFault::InUse { .. }) => {
                 "ask again: a server that starts or stops does not answer yet"

@@ -96,6 +96,7 @@ pub struct Log {
     /// For people or for programs.
     pub format: LogFormat,
     /// What is logged, as tracing-subscriber's `EnvFilter` reads it.
+    #[serde(deserialize_with = "crate::log::filter")]
     pub filter: String,
 }
 
@@ -126,7 +127,7 @@ pub struct SettingsArgs {
         global = true,
         value_name = "FILE",
         env = "BASTION_CONFIG",
-        default_value = "bastion.toml"
+        default_value = DEFAULT_FILE
     )]
     pub settings: PathBuf,
     /// Listen here instead (may be repeated): 127.0.0.1:2222
@@ -203,6 +204,9 @@ impl Default for Listen {
         Listen { ssh: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 2222)] }
     }
 }
+
+/// The settings file, where none is named.
+pub const DEFAULT_FILE: &str = "bastion.toml";
 
 /// The folder beside the settings file whose `*.toml` hold more targets.
 pub const TARGETS_FOLDER: &str = "targets.d";

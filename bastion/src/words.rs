@@ -60,6 +60,16 @@ pub fn no_target(knows: &Knows) -> Answer {
     Answer { out: menu::list(&knows.items), err, code: exit_code::USAGE }
 }
 
+/// The same for scp and sftp, which name no target in a command.
+pub fn no_target_for_a_program(knows: &Knows) -> Answer {
+    let user = &knows.principal.name;
+    let line = format!(
+        "bastion: name a target in the user name: scp FILE {user}%TARGET@BASTION:, sftp {user}%TARGET@BASTION; \
+         ssh {user}@BASTION :targets lists them"
+    );
+    Answer::refusal(line, exit_code::USAGE)
+}
+
 fn help(knows: &Knows) -> (String, Value) {
     let user = &knows.principal.name;
     let mut text = format!(
@@ -97,7 +107,11 @@ fn whoami(knows: &Knows) -> (String, Value) {
 fn targets(knows: &Knows) -> (String, Value) {
     let value =
         |item: &Item| json!({ "name": item.name.as_str(), "logins": item.logins, "labels": item.labels });
-    (menu::list(&knows.items), Value::Array(knows.items.iter().map(value).collect()))
+    let text = match menu::list(&knows.items) {
+        none if none.is_empty() => "No target is open to you now.\n".to_owned(),
+        list => list,
+    };
+    (text, Value::Array(knows.items.iter().map(value).collect()))
 }
 
 fn login(knows: &Knows) -> (String, Value) {
@@ -107,7 +121,8 @@ fn login(knows: &Knows) -> (String, Value) {
             format!("Signed in as {name}. The key {key} needs no prompt until the sign-in is over.\n")
         }
         None => format!(
-            "Signed in as {name}, for this connection: it has no key that a sign-in could be bound to.\n"
+            "Signed in as {name}, for this connection: it has no key that a sign-in could be bound to.\n\
+             With one (ssh-keygen -t ed25519) the next sign-in is enough for hours.\n"
         ),
     };
     (text, json!({ "name": name.as_str(), "key": key }))

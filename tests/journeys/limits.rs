@@ -118,3 +118,27 @@ fn channels_of_one_connection_are_limited() {
     first.send_end();
     assert_eq!(first.done(LONG).code, Some(0));
 }
+
+#[test]
+fn connections_of_one_person_are_limited() {
+    let bastion = Setup::default().table("[limits]\nconnections_per_person = 2").start();
+    let (ana, bea) = (bastion.caller("ana"), bastion.caller("bea"));
+    let open: Vec<_> = (0..2)
+        .map(|_| {
+            let ssh = ana.ssh(&["web1", "echo up; cat"]).start();
+            ssh.out.wait("up", LONG);
+            ssh
+        })
+        .collect();
+
+    assert_eq!(ana.ssh(&["web1", "true"]).done().code, Some(255), "a third one is ended");
+    bastion.logged("limits.connections_per_person");
+    bea.ssh(&["web1", "true"]).done().expect_ok("others come in");
+    for ssh in open {
+        ssh.send_end();
+        assert_eq!(ssh.done(LONG).code, Some(0));
+    }
+    within(SHORT, "the places to be free again", || {
+        (ana.ssh(&["web1", "true"]).done().code == Some(0)).then_some(())
+    });
+}

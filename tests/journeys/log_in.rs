@@ -293,7 +293,7 @@ fn asyncssh_gets_in() {
 #[test]
 fn a_client_with_post_quantum_key_exchange_gets_in_with_it_alone() {
     let python =
-        std::env::var("PQ_PY").expect("PQ_PY names a python with asyncssh 2.24, as tests/run installs it");
+        std::env::var("NEW_PY").expect("NEW_PY names a python with asyncssh 2.24, as tests/run installs it");
     with_asyncssh(&python, &["mlkem768x25519-sha256"]);
 }
 

@@ -1,6 +1,8 @@
 //! Commands and scripts: what `ssh host command` does, through a gateway.
 
-use tests::world::{LONG, SHORT, noise};
+use std::process::Command;
+
+use tests::world::{LONG, Program, SHORT, noise};
 
 use crate::house::house;
 
@@ -122,6 +124,32 @@ fn what_is_not_text_survives_in_the_record() {
     assert_eq!(exact.input, all);
     assert_eq!(exact.output, all);
     assert_eq!(exact.errors, [255, 254]);
+}
+
+/// Ends its input, and says only then what to run.
+const ENDS_FIRST: &str = r#"
+import socket, sys, paramiko
+transport = paramiko.Transport(socket.create_connection(("127.0.0.1", int(sys.argv[1]))))
+transport.start_client(timeout=20)
+transport.auth_publickey("ana", paramiko.Ed25519Key.from_private_key_file(sys.argv[2]))
+channel = transport.open_session()
+channel.shutdown_write()
+channel.eof_sent = False # paramiko itself asks for nothing after that
+channel.exec_command("web1 cat; echo the-end")
+print(channel.makefile().read().decode(), channel.recv_exit_status())
+"#;
+
+#[test]
+fn input_may_end_before_the_command_is_said() {
+    let bastion = house();
+    let ana = bastion.caller("ana");
+    let python =
+        std::env::var("NEW_PY").expect("NEW_PY names a python with paramiko, as tests/run installs it");
+    let mut client = Command::new(python);
+    client.args(["-W", "ignore", "-c", ENDS_FIRST, &bastion.port().to_string()]).arg(ana.path("id"));
+
+    let done = Program::start(&mut client).done(SHORT);
+    assert_eq!(done.text().trim(), "the-end\n 0", "{done:?}");
 }
 
 #[test]

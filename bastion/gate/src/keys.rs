@@ -20,8 +20,10 @@ pub(crate) enum Key {
 /// Tells text from control keys, byte by byte.
 ///
 /// In doubt a byte is text, because text is kept secret until the screen has shown it. So of `ESC x` the `x` is text,
-/// and so are the answers that terminals give with OSC and DCS, which can hold a clipboard. `CSI u` and `CSI 27 ~`
-/// stand for letters (the kitty protocol, xterm's modifyOtherKeys), so their parameters stay as secret as letters.
+/// and so are the answers that terminals give with OSC and DCS, which can hold a clipboard. Only the sequences of
+/// arrows, function keys, paste markers and the mouse are known to be none. Others stand for letters (`CSI u` of the
+/// kitty protocol, `CSI 27 ~` of xterm's modifyOtherKeys, `CSI _` of the Windows console) or may do so, so their
+/// parameters stay as secret as letters.
 #[derive(Debug, Default)]
 pub(crate) struct Keys {
     state: State,
@@ -40,12 +42,15 @@ enum State {
         length: u8,
         first: Option<u16>,
         first_done: bool,
+        mouse: bool,
     },
 }
 
 const ESC: u8 = 0x1b;
 /// The longest that is a key: a mouse report, `<35;1000;500`.
 const PARAMETER_BYTES_MAX: u8 = 16;
+/// The longest of a key that is no mouse: `15;2`, `1;5`, `200`.
+const KEY_PARAMETER_BYTES_MAX: u8 = 6;
 /// A terminal sends a sequence in one go. What comes later than this after its beginning was typed by a person.
 const SEQUENCE_GAP_MAX: Duration = Duration::from_millis(500);
 
@@ -60,12 +65,12 @@ impl Keys {
             (_, ESC) => (Key::Control, State::Escape),
             (_, 0..=0x1f | 0x7f) => (Key::Control, State::Ground),
             (State::Escape, b'[') => {
-                (Key::Control, State::Control { length: 0, first: None, first_done: false })
+                (Key::Control, State::Control { length: 0, first: None, first_done: false, mouse: false })
             }
             (State::Escape, b'O') => (Key::Control, State::Single),
             (State::Single, b'A'..=b'Z' | b'a'..=b'y') => (Key::Control, State::Ground),
-            (State::Control { length, first, first_done }, _) => {
-                self::control(length, first, first_done, byte)
+            (State::Control { length, first, first_done, mouse }, _) => {
+                self::control(length, first, first_done, mouse, byte)
             }
             _ => (Key::Text, State::Ground),
         };
@@ -74,21 +79,27 @@ impl Keys {
     }
 }
 
-fn control(length: u8, first: Option<u16>, first_done: bool, byte: u8) -> (Key, State) {
+fn control(length: u8, first: Option<u16>, first_done: bool, mouse: bool, byte: u8) -> (Key, State) {
     if length >= PARAMETER_BYTES_MAX {
         return (Key::Text, State::Ground);
     }
+    let is_key = !mouse && length <= KEY_PARAMETER_BYTES_MAX;
     let length = length + 1;
     match byte {
         b'0'..=b'9' if !first_done => {
             let first = first.unwrap_or(0).saturating_mul(10).saturating_add(u16::from(byte - b'0'));
-            (Key::Parameter, State::Control { length, first: Some(first), first_done })
+            (Key::Parameter, State::Control { length, first: Some(first), first_done, mouse })
         }
-        b'0'..=b'9' | b';' | b':' => (Key::Parameter, State::Control { length, first, first_done: true }),
-        b'<'..=b'?' if length == 1 => (Key::Parameter, State::Control { length, first, first_done: true }),
-        b'u' => (Key::Control, State::Ground),
-        b'~' if first == Some(27) => (Key::Control, State::Ground),
-        b'@'..=b'~' => (Key::ControlEnd, State::Ground),
+        b'0'..=b'9' | b';' | b':' => {
+            (Key::Parameter, State::Control { length, first, first_done: true, mouse })
+        }
+        b'<'..=b'?' if length == 1 => {
+            (Key::Parameter, State::Control { length, first, first_done: true, mouse: byte == b'<' })
+        }
+        b'M' | b'm' if mouse => (Key::ControlEnd, State::Ground),
+        b'A'..=b'H' | b'P'..=b'S' | b'Z' if is_key => (Key::ControlEnd, State::Ground),
+        b'~' if is_key && first != Some(27) => (Key::ControlEnd, State::Ground),
+        b'@'..=b'~' => (Key::Control, State::Ground),
         _ => (Key::Text, State::Ground),
     }
 }
@@ -130,6 +141,16 @@ mod tests {
     fn letters_sent_as_sequences_stay_as_secret_as_letters() {
         assert_eq!(kinds(b"\x1b[97u"), "ccppc");
         assert_eq!(kinds(b"\x1b[27;2;65~"), "ccpppppppc");
+        assert_eq!(kinds(b"\x1b[72;35;72;1;16;1_"), "ccpppppppppppppppc");
+        assert_eq!(kinds(b"\x1b[104;5y"), "ccpppppc");
+        assert_eq!(kinds(b"\x1b[7382946A"), "ccpppppppc");
+        assert_eq!(kinds(b"\x1b[?7382t"), "ccpppppc");
+    }
+
+    #[test]
+    fn the_mouse_says_nothing_secret() {
+        assert_eq!(kinds(b"\x1b[<35;1000;500M"), "ccppppppppppppe");
+        assert_eq!(kinds(b"\x1b[<0;1;1m"), "ccppppppe");
     }
 
     #[test]

@@ -103,8 +103,9 @@ impl Binding {
         self.created_at <= now.saturating_add(CLOCK_SLACK_SECONDS) && now < self.expires_at
     }
 
-    fn has_owner(&self, issuer: &str, subject: &str) -> bool {
-        self.issuer == issuer && self.subject == subject
+    /// Nobody signs in at another issuer any more, so what was bound there is nobody's.
+    fn is_anothers(&self, issuer: &str, subject: &str) -> bool {
+        self.issuer == issuer && self.subject != subject
     }
 }
 
@@ -148,7 +149,7 @@ impl Bindings {
         let value = serde_json::to_vec(binding).map_err(StoreFault::from)?;
         let done = self.tree.transaction(|tree| {
             let before = tree.get(&binding.fingerprint)?.and_then(|bytes| read(&bytes));
-            if before.is_some_and(|b| b.is_live(now) && !b.has_owner(&binding.issuer, &binding.subject)) {
+            if before.is_some_and(|b| b.is_live(now) && b.is_anothers(&binding.issuer, &binding.subject)) {
                 return Err(ConflictableTransactionError::Abort(()));
             }
             tree.insert(binding.fingerprint.as_bytes(), value.as_slice())?;
@@ -249,6 +250,9 @@ mod tests {
 
         let refused = bindings.bind(binding_of("2", 1010), 1010).await;
         assert!(matches!(refused, Err(BindFault::Anothers(key)) if key == "SHA256:a"));
+        let elsewhere = Binding { issuer: "https://other.example".into(), ..binding_of("2", 1010) };
+        bindings.bind(elsewhere, 1010).await.unwrap();
+        bindings.bind(binding_of("1", 1000), 1010).await.unwrap();
         assert_eq!(bindings.find("SHA256:a", 1010).unwrap().unwrap().subject, "1");
 
         bindings.bind(binding_of("2", 1000 + HOUR), 1000 + HOUR).await.unwrap();

@@ -31,6 +31,9 @@ pub struct Limits {
     /// Channels open at once, of one connection.
     #[serde(deserialize_with = "positive")]
     pub channels_per_connection: usize,
+    /// Connections open at once, of one person.
+    #[serde(deserialize_with = "positive")]
+    pub connections_per_person: usize,
     /// Sessions open at once, of one person.
     #[serde(deserialize_with = "positive")]
     pub sessions_per_person: usize,
@@ -48,6 +51,7 @@ impl Default for Limits {
             attempts: 10,
             key_offers: 20,
             channels_per_connection: 32,
+            connections_per_person: 250,
             sessions_per_person: 200,
             env: 32,
         }

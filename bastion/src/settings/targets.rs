@@ -241,11 +241,15 @@ fn check_host_keys(
     }
     if let Some(file) = &table.host_keys_file {
         let path = source.beside(file.as_ref());
-        let text = Source::read(&path)?;
-        known.extend(KnownHosts::parse(text.as_str()).map_err(|fault| {
-            let shown = path.display().to_string();
-            source.wrong(file.span(), &format!("{key}_file"), &shown, &fault.to_string(), HOST_KEY_WAY_OUT)
-        })?);
+        let shown = path.display().to_string();
+        let wrong =
+            |fault: &str, way_out| source.wrong(file.span(), &format!("{key}_file"), &shown, fault, way_out);
+        let text = Source::read(&path).map_err(|fault| {
+            wrong(&fault.problem.to_string(), "name a file that is there and may be read")
+        })?;
+        known.extend(
+            KnownHosts::parse(text.as_str()).map_err(|fault| wrong(&fault.to_string(), HOST_KEY_WAY_OUT))?,
+        );
     }
     Ok(known)
 }

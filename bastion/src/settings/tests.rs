@@ -100,6 +100,7 @@ unauthenticated = 1
 unauthenticated_per_address = 2
 attempts = 3
 key_offers = 4
+connections_per_person = 9
 channels_per_connection = 5
 sessions_per_person = 6
 env = 0
@@ -314,7 +315,9 @@ fn host_keys_may_lie_in_a_file_of_their_own() {
     );
 
     fs::remove_file(bench.path("known_hosts")).unwrap();
-    assert!(bench.fault().0.starts_with("known_hosts: cannot be read: "));
+    let (what, _) = bench.fault();
+    let place = "bastion.toml:7: targets.web1.host_keys_file = ";
+    assert!(what.starts_with(place) && what.contains("cannot be read"), "{what}");
 }
 
 #[test]

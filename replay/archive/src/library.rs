@@ -13,8 +13,6 @@ use crate::{
     control::{Client, ControlFault, Request, SOCKET},
 };
 
-/// Where a server of this machine listens.
-const SYSTEM_SOCKET: &str = "/run/bastion/control.sock";
 /// Names a socket, before all places that are searched.
 const SOCKET_VARIABLE: &str = "BASTION_SOCKET";
 
@@ -34,6 +32,9 @@ pub enum LibraryFault {
         /// Who asks.
         user: u32,
     },
+    /// The folder holds no recordings, and is not to become a store by being asked.
+    #[error("there is no store in {}", .0.display())]
+    NoStore(PathBuf),
     /// The folder cannot be looked at.
     #[error("{0}: {1}")]
     Io(PathBuf, #[source] io::Error),
@@ -77,6 +78,9 @@ impl Library {
         let socket = data.join(SOCKET);
         if Client::connect(&socket).is_ok() {
             return Ok(Library { place: Place::Server(socket) });
+        }
+        if !may_be_a_store(data) {
+            return Err(LibraryFault::NoStore(data.to_path_buf()));
         }
         let owner = fs::metadata(data).map_err(|fault| LibraryFault::Io(data.to_path_buf(), fault))?.uid();
         let user = rustix::process::geteuid().as_raw();
@@ -144,8 +148,16 @@ impl Library {
     }
 }
 
-/// The sockets of servers that answer: `$BASTION_SOCKET` alone if it is set; else those in `$XDG_RUNTIME_DIR/bastion`,
-/// the newest first; `/run/bastion/control.sock`; those in `/tmp/bastion-UID`, if nobody but us can have put them there.
+/// Whether a store lies there, or something that we may not see: then opening it says why not.
+pub fn may_be_a_store(folder: &Path) -> bool {
+    match fs::metadata(folder.join("journal")) {
+        Err(fault) => !matches!(fault.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+        Ok(_) => true,
+    }
+}
+
+/// The sockets of servers that answer: `$BASTION_SOCKET` alone if it is set; else those in `$XDG_RUNTIME_DIR/bastion`
+/// and in `/tmp/bastion-UID`, if nobody but us can have put them there; the newest first.
 pub fn find_sockets() -> impl Iterator<Item = PathBuf> {
     let named = env::var_os(SOCKET_VARIABLE).map(PathBuf::from);
     if let Some(named) = named {
@@ -153,9 +165,7 @@ pub fn find_sockets() -> impl Iterator<Item = PathBuf> {
     }
     let folders = announce_folders();
     let (runtime, shared) = (folders.first(), folders.get(1));
-    let found = runtime.into_iter().flat_map(|folder| sockets_in(folder));
-    let found = found.chain([PathBuf::from(SYSTEM_SOCKET)]);
-    let found = found.chain(shared.into_iter().flat_map(|folder| sockets_in(folder)));
+    let found = runtime.into_iter().chain(shared).flat_map(|folder| sockets_in(folder));
     let answering: Vec<_> = found.filter(|socket| Client::connect(socket).is_ok()).collect();
     answering.into_iter()
 }

@@ -7,7 +7,12 @@ use recording::Elapsed;
 
 /// Plays a recording: a .cast file, - for standard input, a session id, or last.
 #[derive(Debug, Parser)]
-#[command(name = "replay", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "replay",
+    version,
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  replay last\n  replay session.cast --speed 2\n  asciinema rec - | replay -"
+)]
 pub struct Args {
     /// A .cast file, - for standard input, a session id, or last
     pub source: Option<String>,
@@ -38,8 +43,10 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Write a recording to a file that other programs read
+    #[command(after_help = "Example:  replay export last -o last.cast")]
     Export(Export),
     /// Tell what a recording is
+    #[command(after_help = "Example:  replay info last --json")]
     Info {
         /// A .cast file, - for standard input, a session id, or last
         source: String,
@@ -48,6 +55,7 @@ pub enum Command {
         json: bool,
     },
     /// Measure how fast a recording opens and seeks
+    #[command(after_help = "Example:  replay bench --size 100M --json")]
     Bench(Bench),
 }
 

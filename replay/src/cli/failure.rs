@@ -107,7 +107,7 @@ fn open_way_out(fault: &OpenFault) -> &'static str {
         OpenFault::Library { fault, .. } => match fault {
             LibraryFault::Archive(ArchiveFault::InUse { .. }) => "again once that process has ended",
             LibraryFault::NotOurs { .. } | LibraryFault::Io(..) => "as the user that the bastion runs as",
-            LibraryFault::Nowhere | LibraryFault::Control(_) => {
+            LibraryFault::Nowhere | LibraryFault::NoStore(_) | LibraryFault::Control(_) => {
                 "replay --data DIR with the data folder of the bastion, or --socket PATH"
             }
             LibraryFault::Archive(_) | LibraryFault::Read(_) => "the log of the bastion, which may say more",

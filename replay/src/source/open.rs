@@ -1,9 +1,6 @@
 //! Finds what a name on the command line means.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use archive::{Library, LibraryFault};
 use recording::SessionId;
@@ -111,7 +108,7 @@ pub fn open(name: &str, shelf: Shelf<'_>) -> Result<Box<dyn Source>, OpenFault> 
 /// What to ask, in order: data folders and sockets.
 fn places(shelf: Shelf<'_>) -> Vec<(Option<PathBuf>, Option<PathBuf>)> {
     // A folder without a journal is no store, and is not to become one.
-    let store = |folder: PathBuf| may_be_a_store(&folder).then_some((Some(folder), None));
+    let store = |folder: PathBuf| archive::may_be_a_store(&folder).then_some((Some(folder), None));
     match shelf {
         Shelf { socket: Some(socket), .. } => vec![(None, Some(socket.to_owned()))],
         Shelf { data: Some(data), .. } => store(data.to_owned()).into_iter().collect(),
@@ -119,13 +116,5 @@ fn places(shelf: Shelf<'_>) -> Vec<(Option<PathBuf>, Option<PathBuf>)> {
             let servers = archive::find_sockets().map(|socket| (None, Some(socket)));
             servers.chain(STORES.iter().filter_map(|folder| store(folder.into()))).collect()
         }
-    }
-}
-
-/// Whether a store lies there, or something that we may not see: then opening it says why not.
-fn may_be_a_store(folder: &Path) -> bool {
-    match fs::metadata(folder.join("journal")) {
-        Err(fault) => !matches!(fault.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
-        Ok(_) => true,
     }
 }

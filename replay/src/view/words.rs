@@ -44,7 +44,8 @@ fn who(about: &About) -> String {
         _ => parts.push(shown(&about.name)),
     }
     parts.extend(about.started());
-    parts.extend(about.command.as_deref().or(about.title.as_deref()).map(shown));
+    let what = about.command.as_deref().or(about.title.as_deref()).map(shown);
+    parts.extend(what.filter(|what| !parts.contains(what))); // a session without a command is called after its two ends
     format!(" {}", parts.join("  "))
 }
 
