@@ -155,11 +155,10 @@ impl Desk {
             }
             Ok(Leads::Nowhere) if terminal => self.offer(channel, opening).await,
             Ok(Leads::Nowhere) => {
-                let list = words::no_target(&self.knows());
                 let answer = match &opening.opens {
                     // A program speaks there (scp, sftp): a list would be read as its other half's words.
                     Opens::Subsystem(_) => words::no_target_for_a_program(&self.knows()),
-                    _ => list,
+                    _ => words::no_target(&self.knows()),
                 };
                 answer::give(channel, terminal, answer).await;
             }

@@ -153,6 +153,15 @@ fn input_may_end_before_the_command_is_said() {
 }
 
 #[test]
+fn a_file_transfer_without_a_target_is_told_where_to_name_it() {
+    let ana = house().caller("ana");
+
+    let done = ana.ssh(&["sftp"]).options(&["-s"]).done();
+    assert_eq!((done.code, done.text().as_str()), (Some(64), ""), "nothing that sftp would take for its own");
+    assert!(done.err.contains("ana%TARGET@BASTION"), "{done:?}");
+}
+
+#[test]
 fn half_closing_the_input_lets_the_output_go_on() {
     let jan = house().caller("jan");
 
