@@ -28,7 +28,7 @@ use crate::{
     squeeze::Squeeze,
 };
 
-/// Forwards, channels and the like that are refused before the connection is ended: a client that goes on is not a person's.
+/// Forwards and the like that are refused before the connection is ended: a client that goes on is not a person's.
 const REFUSALS_MAX: usize = 200;
 
 /// What other tasks may know of a connection.
@@ -67,6 +67,8 @@ pub struct Connection {
     started: HashMap<ChannelId, bool>,
     refusals: usize,
     key_offers: usize,
+    /// Channels refused because there were too many.
+    too_many: usize,
     /// Its place among its person's connections, once it is hers.
     place: Option<Place>,
 }
@@ -76,7 +78,18 @@ impl Connection {
     pub fn new(house: Arc<House>, shared: Arc<Shared>, squeeze: Squeeze) -> Connection {
         let sign_in = SignIn::new(house.login.clone(), shared.source);
         let (user, started) = (String::new(), HashMap::new());
-        Connection { house, shared, sign_in, user, squeeze, started, refusals: 0, key_offers: 0, place: None }
+        Connection {
+            house,
+            shared,
+            sign_in,
+            user,
+            squeeze,
+            started,
+            refusals: 0,
+            key_offers: 0,
+            too_many: 0,
+            place: None,
+        }
     }
 
     /// Answers the request that starts a channel's program; the second on one channel is refused.
@@ -95,12 +108,6 @@ impl Connection {
         })
     }
 
-    /// One refusal more; a client that goes on after so many is ended.
-    fn refused(&mut self) -> Result<(), russh::Error> {
-        self.refusals += 1;
-        if self.refusals > REFUSALS_MAX { Err(russh::Error::Disconnect) } else { Ok(()) }
-    }
-
     /// Refuses a forward. russh's refusal has no place for a sentence, so that goes as a debug message beside it, which
     /// clients show when asked to be verbose, and into the log.
     async fn refuse_forward(
@@ -116,7 +123,10 @@ impl Connection {
     fn say_refused(&mut self, what: Forwarding, session: &mut server::Session) -> Result<(), russh::Error> {
         let sentence = Notice::Forwarding(what);
         tracing::info!(connection = %self.shared.id, user = %Printable::of(&self.user), "refused: {sentence}");
-        self.refused()?;
+        self.refusals += 1;
+        if self.refusals > REFUSALS_MAX {
+            return Err(russh::Error::Disconnect);
+        }
         session.debug(true, &format!("bastion: {sentence}"), "en")
     }
 }
@@ -198,9 +208,14 @@ impl server::Handler for Connection {
         let Some(principal) = self.sign_in.principal().cloned() else { return Ok(()) };
         let most = self.house.rules().settings.limits.channels_per_connection;
         if self.shared.channels.load(Relaxed) >= most {
-            tracing::warn!(connection = %self.shared.id, most, "too many channels on one connection");
+            // Stock clients take it and call anew, so the connection and its open channels stay; the log is not flooded.
+            self.too_many += 1;
+            if self.too_many.is_power_of_two() {
+                let (connection, refused) = (&self.shared.id, self.too_many);
+                tracing::warn!(%connection, most, refused, "too many channels on one connection");
+            }
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
-            return self.refused();
+            return Ok(());
         }
         self.started.insert(channel.id(), false);
         let (house, shared, user, handle) =

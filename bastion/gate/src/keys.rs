@@ -68,7 +68,7 @@ impl Keys {
                 (Key::Control, State::Control { length: 0, first: None, first_done: false, mouse: false })
             }
             (State::Escape, b'O') => (Key::Control, State::Single),
-            (State::Single, b'A'..=b'Z' | b'a'..=b'y') => (Key::Control, State::Ground),
+            (State::Single, b'A'..=b'Z') => (Key::Control, State::Ground), // the small letters are a keypad's digits
             (State::Control { length, first, first_done, mouse }, _) => {
                 self::control(length, first, first_done, mouse, byte)
             }
@@ -145,6 +145,7 @@ mod tests {
         assert_eq!(kinds(b"\x1b[104;5y"), "ccpppppc");
         assert_eq!(kinds(b"\x1b[7382946A"), "ccpppppppc");
         assert_eq!(kinds(b"\x1b[?7382t"), "ccpppppc");
+        assert_eq!(kinds(b"\x1bOs\x1bOu"), "cctcct");
     }
 
     #[test]

@@ -13,9 +13,6 @@ use crate::{
     control::{Client, ControlFault, Request, SOCKET},
 };
 
-/// Names a socket, before all places that are searched.
-const SOCKET_VARIABLE: &str = "BASTION_SOCKET";
-
 /// Why there are no recordings to read.
 #[derive(Debug, thiserror::Error)]
 pub enum LibraryFault {
@@ -156,18 +153,11 @@ pub fn may_be_a_store(folder: &Path) -> bool {
     }
 }
 
-/// The sockets of servers that answer: `$BASTION_SOCKET` alone if it is set; else those in `$XDG_RUNTIME_DIR/bastion`
-/// and in `/tmp/bastion-UID`, if nobody but us can have put them there; the newest first.
+/// The sockets of servers that answer, in `$XDG_RUNTIME_DIR/bastion` and in `/tmp/bastion-UID`, if nobody but us can have
+/// put them there; the newest of a folder first.
 pub fn find_sockets() -> impl Iterator<Item = PathBuf> {
-    let named = env::var_os(SOCKET_VARIABLE).map(PathBuf::from);
-    if let Some(named) = named {
-        return vec![named].into_iter(); // whoever names one does not mean another
-    }
-    let folders = announce_folders();
-    let (runtime, shared) = (folders.first(), folders.get(1));
-    let found = runtime.into_iter().chain(shared).flat_map(|folder| sockets_in(folder));
-    let answering: Vec<_> = found.filter(|socket| Client::connect(socket).is_ok()).collect();
-    answering.into_iter()
+    let found = announce_folders().into_iter().flat_map(|folder| sockets_in(&folder));
+    found.filter(|socket| Client::connect(socket).is_ok())
 }
 
 /// Where servers of this user are announced: `$XDG_RUNTIME_DIR/bastion`, if there is such a folder to use, and

@@ -217,7 +217,8 @@ async fn slow_down_adds_five_seconds_to_the_providers_interval() {
     let polls = provider.seen().polls;
     assert_eq!(polls.len(), 2);
     let pause = polls[1] - polls[0];
-    assert!(pause >= 5_900, "{pause} ms between two polls");
+    // A minute is the longest interval that there may be; how much less it was, a busy machine decides.
+    assert!((5_900..60_000).contains(&pause), "{pause} ms between two polls");
 }
 
 #[tokio::test]
