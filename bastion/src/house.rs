@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use gate::{Grant, Policy, Target};
 use keys::Vault;
 use russh::{Disconnect, MethodKind, Preferred, SshId, client, keys::PrivateKey, server};
+use tokio::sync::Notify;
 
 use crate::{
     dial::{self, DialContext, Traffic},
@@ -68,6 +69,8 @@ pub struct House {
     pub live: Arc<Live>,
     /// The connections whose person is known.
     pub connected: Arc<Live>,
+    /// Told when a connection has ended.
+    pub ended: Notify,
 }
 
 /// A refusal takes this long, whatever its reason, so that its time tells nothing.
@@ -96,6 +99,7 @@ impl House {
             recorder,
             live: Arc::default(),
             connected: Arc::default(),
+            ended: Notify::new(),
         }
     }
 

@@ -33,6 +33,7 @@ mod session;
 mod sessions;
 mod settings;
 mod severable;
+mod spare_memory;
 mod squeeze;
 mod ssh_config;
 mod storm;

@@ -21,6 +21,7 @@ use crate::{
     hello::{self, Hello},
     house::House,
     severable::{Severable, Severing},
+    spare_memory,
     squeeze::Squeeze,
     wire,
 };
@@ -37,6 +38,8 @@ pub async fn serve(house: Arc<House>, doors: Vec<TcpListener>, mut stop: watch::
     for door in doors {
         accepting.spawn(accept(house.clone(), door, strangers.clone()));
     }
+    let giver = house.clone();
+    accepting.spawn(async move { spare_memory::give_back(&giver.ended).await });
     // An error means that nobody is left who could say stop: then stop too.
     if stop.wait_for(|stop| *stop).await.is_err() {
         tracing::debug!("nobody is left to say stop");
@@ -108,6 +111,7 @@ async fn greet(house: Arc<House>, stream: TcpStream, source: SocketAddr, strange
         Some(done) => done,
         None => talk.await,
     };
+    house.ended.notify_one();
     match done {
         Ok(()) => tracing::debug!(%source, "connection closed"),
         Err(russh::Error::Join(fault)) => tracing::error!(%source, "connection task failed: {fault}"),

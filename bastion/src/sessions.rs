@@ -227,7 +227,7 @@ fn table(sessions: &[Summary]) -> String {
     if sessions.is_empty() {
         return "no session matches\n".to_owned();
     }
-    let rows: Vec<[String; 7]> = sessions
+    let rows: Vec<[String; 8]> = sessions
         .iter()
         .map(|s| {
             [
@@ -237,12 +237,13 @@ fn table(sessions: &[Summary]) -> String {
                 printable(&s.person),
                 printable(&format!("{}@{}", s.login, s.target)),
                 state(s.state).to_owned(),
+                printable(&s.outcome.to_string()),
                 printable(s.command.as_deref().unwrap_or(&s.channel)),
             ]
         })
         .collect();
-    let titles = ["ID", "STARTED", "FOR", "WHO", "WHERE", "STATE", "WHAT"].map(str::to_owned);
-    let mut widths = [0; 7];
+    let titles = ["ID", "STARTED", "FOR", "WHO", "WHERE", "STATE", "ENDED", "WHAT"].map(str::to_owned);
+    let mut widths = [0; 8];
     for row in rows.iter().chain([&titles]) {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -272,6 +273,7 @@ fn description(summary: &Summary, recording: &OpenRecording) -> String {
         ("started", local(summary.started_us)),
         ("lasted", duration(summary.duration_us)),
         ("state", state(summary.state).to_owned()),
+        ("ended", summary.outcome.to_string()),
         ("recorded", format!("{} events, {} bytes", summary.events, summary.bytes)),
     ];
     let spans = recording.timeline().spans();

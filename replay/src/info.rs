@@ -35,6 +35,7 @@ pub fn info(source: &mut dyn Source, as_json: bool) -> String {
             "cols": about.size.0,
             "rows": about.size.1,
             "duration_s": end.as_secs_f64(),
+            "outcome": timeline.outcome(),
             "events": events,
             "segments": timeline.spans().len(),
             "keyframes": keyframes,
@@ -60,6 +61,7 @@ pub fn info(source: &mut dyn Source, as_json: bool) -> String {
     tell("title", about.title.clone());
     tell("size", Some(format!("{}x{}", about.size.0, about.size.1)));
     tell("duration", Some(clock(end)));
+    tell("ended", Some(timeline.outcome().to_string()).filter(|outcome| !outcome.is_empty()));
     tell("events", Some(events.to_string()));
     tell("key frames", Some(format!("{keyframes} in {} segments", timeline.spans().len())));
     for (at, label) in markers {

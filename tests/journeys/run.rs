@@ -211,8 +211,9 @@ fn only_allowed_variables_reach_the_target() {
 #[test]
 fn sessions_are_listed_and_told_one_by_one() {
     let max = house().caller("max");
-    max.ssh(&["web1", "echo listed"]).done().expect_ok("a command");
+    assert_eq!(max.ssh(&["web1", "echo listed; exit 3"]).done().code, Some(3));
     let session = house().last_session_of("max");
+    assert_eq!((&session["exit"]["status"], &session["reason"]), (&3.into(), &"the target closed".into()));
     let id = session["id"].as_str().unwrap();
 
     let list = |args: &[&str]| {
@@ -227,6 +228,7 @@ fn sessions_are_listed_and_told_one_by_one() {
 
     let shown = house().command(&["sessions", "show", id]).expect_ok("bastion sessions show").text();
     assert!(shown.contains(id) && shown.contains("echo listed"), "{shown}");
+    assert!(shown.contains("exit 3, the target closed"), "{shown}");
     let none = house().command(&["sessions", "show", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]);
     assert_eq!((none.code, none.err.lines().next().is_some()), (Some(1), true));
 }

@@ -38,6 +38,8 @@ pub struct Gate {
     client: Client,
     output: Output,
     exit_known: bool,
+    /// The record tells why the session ended.
+    end_recorded: bool,
     /// Recording fails, and is given up at this time.
     unrecorded: Option<Elapsed>,
     begun: Elapsed,
@@ -100,6 +102,7 @@ impl Gate {
             client: Client::Here,
             output: Output::Open,
             exit_known: false,
+            end_recorded: false,
             unrecorded: None,
             begun: Elapsed::ZERO,
             active: Elapsed::ZERO,
@@ -216,8 +219,9 @@ impl Gate {
         }
         self.client = Client::Gone(now.after(LEFTOVERS_MAX));
         self.hint = None;
-        let marker = What::Marker("the client closed the session".to_owned());
-        vec![written(now, marker), Step::ToTarget(ToTarget::Close)]
+        let mut steps = self.record_end(&Reason::ClientDone, now);
+        steps.push(Step::ToTarget(ToTarget::Close));
+        steps
     }
 
     fn target_sent(&mut self, sent: FromTarget, now: Elapsed) -> Vec<Step> {
@@ -391,6 +395,10 @@ impl Gate {
             return self.abandon(reason, steps, now);
         }
         let mut steps = self.say(notice, now);
+        steps.extend(match notice {
+            Notice::Ended(why) => self.record_end(why, now),
+            _ => self.record_end(&reason, now),
+        });
         if let Some(code) = notice.exit_code().filter(|_| !self.exit_known) {
             steps.push(Step::ToClient(ToClient::Exit(Exit::Status(code))));
         }
@@ -403,6 +411,7 @@ impl Gate {
     fn close(&mut self, reason: Reason, farewell: Option<Elapsed>, now: Elapsed) -> Vec<Step> {
         self.stage = Stage::Closing(farewell, reason);
         let mut steps = self.last_shown(now);
+        steps.extend(self.record_end(&reason, now));
         steps.push(Step::Close(reason));
         steps
     }
@@ -410,6 +419,7 @@ impl Gate {
     fn abandon(&mut self, reason: Reason, mut steps: Vec<Step>, now: Elapsed) -> Vec<Step> {
         self.stage = Stage::Over;
         steps.extend(self.last_shown(now));
+        steps.extend(self.record_end(&reason, now));
         steps.push(Step::Abandon(reason));
         steps
     }
@@ -418,6 +428,14 @@ impl Gate {
     fn last_shown(&mut self, now: Elapsed) -> Vec<Step> {
         let shown = self.echo.take().map(|mut echo| echo.finish(now)).unwrap_or_default();
         shown.into_iter().map(|what| written(now, what)).collect()
+    }
+
+    /// Why it ends: recorded once, for whatever comes first.
+    fn record_end(&mut self, why: &dyn std::fmt::Display, now: Elapsed) -> Vec<Step> {
+        match std::mem::replace(&mut self.end_recorded, true) {
+            false => vec![written(now, What::Ended(why.to_string()))],
+            true => vec![],
+        }
     }
 
     /// In order with what the client is sent.

@@ -3,6 +3,8 @@
 //! These are the SSH channel messages of RFC 4254 in words of our own, so that the gate need not name an SSH
 //! library.
 
+use std::fmt;
+
 use bytes::Bytes;
 use recording::{Event, Exit};
 
@@ -190,6 +192,21 @@ pub enum Step {
     /// Close at once; what waits is dropped unsent. Where it still can be, the client is told
     /// [`Reason::exit_code`] past everything that waits.
     Abandon(Reason),
+}
+
+/// In the words of a record.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Reason::TargetDone => "the target closed",
+            Reason::ClientDone => "the client closed",
+            Reason::Unreachable => "the target could not be reached",
+            Reason::TimeOver => "its time was over by policy",
+            Reason::Idle => "idle for too long by policy",
+            Reason::RecordingFailed => "recording failed",
+            Reason::Ended => "ended from outside",
+        })
+    }
 }
 
 impl Reason {

@@ -472,3 +472,26 @@ fn a_refused_forwarding_is_told_on_a_terminal_by_its_rule_and_recorded() {
     let steps = Bench::new(Opening { refused: refused(), ..exec("true") }).hears(Heard::Begin);
     assert_eq!(told(&steps), Vec::<String>::new());
 }
+
+#[test]
+fn why_a_session_ended_is_recorded_once_and_before_it_closes() {
+    let shutdown = "the bastion is shutting down";
+    for (ends, why) in [
+        (Heard::Target(FromTarget::Close), "the target closed"),
+        (Heard::ClientGone, "the client closed"),
+        (Heard::End(shutdown.into()), shutdown),
+        (Heard::Target(FromTarget::Unreachable("no route".into())), "the target could not be reached"),
+        (Heard::Unrecorded(Unrecorded("disk full".into())), "recording failed"),
+    ] {
+        let mut bench = Bench::begun(exec("cat"));
+        let mut steps = bench.hears(ends);
+        while bench.gate.deadline().is_some() {
+            steps.extend(bench.deadline());
+        }
+        let end = |step: &Step| matches!(step, Step::Record(Event { what: What::Ended(said), .. }, _) if said == why);
+        let close = |step: &Step| matches!(step, Step::Close(_) | Step::Abandon(_));
+        let ended = steps.iter().position(end).expect(why);
+        assert_eq!(steps.iter().filter(|step| end(step)).count(), 1, "{why}");
+        assert!(steps.iter().position(close).is_none_or(|closed| ended < closed), "{why}");
+    }
+}

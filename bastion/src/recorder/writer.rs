@@ -173,6 +173,7 @@ impl Writer {
         }
         let before = open.tail.fresh_bytes();
         open.tail.push(event);
+        open.live.hear(&event.what);
         open.sync_asked |= sync;
         if !std::mem::replace(&mut open.is_dirty, true) {
             self.dirty.push(slot);

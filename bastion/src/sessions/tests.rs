@@ -4,7 +4,7 @@ use super::*;
 use crate::recorder::{Recorder, RecorderSettings, tests::header};
 use archive::Archive;
 use bytes::Bytes;
-use recording::{Elapsed, Event, Layout, What};
+use recording::{Elapsed, Event, Exit, Layout, What};
 
 #[derive(Parser)]
 struct Line {
@@ -23,6 +23,14 @@ fn recorded() -> (tempfile::TempDir, SessionId) {
     let mut tape = recorder.begin(header);
     tape.append(Event { at: Elapsed::from_micros(1), what: What::Output(Bytes::from_static(b"hello")) });
     tape.append(Event { at: Elapsed::from_micros(61_000_000), what: What::Marker("cmd #1\x1b[2J".into()) });
+    tape.append(Event {
+        at: Elapsed::from_micros(61_000_000),
+        what: What::Exit(Exit::Signal("\x1bTERM".into())),
+    });
+    tape.append(Event {
+        at: Elapsed::from_micros(61_000_000),
+        what: What::Ended("the target closed".into()),
+    });
     let id = tape.id();
     tape.close();
     recorder.shutdown();
@@ -43,7 +51,7 @@ fn sessions_are_listed_as_a_table_that_no_terminal_obeys() {
 
     let list = said(folder.path(), &["--user", "alice", "--since", "2023-01-01"]).unwrap();
     assert!(list.contains(id.as_str()) && list.contains("root@web1") && list.contains("1:01"), "{list}");
-    assert!(list.contains("finished"));
+    assert!(list.contains("finished  signal \u{fffd}TERM, the target closed"), "{list}");
     assert!(list.chars().all(|ch| ch == '\n' || is_harmless(ch)), "{list:?}");
     assert_eq!(said(folder.path(), &["--user", "bea"]).unwrap(), "no session matches\n");
     assert_eq!(said(folder.path(), &["--until", "2023-01-01"]).unwrap(), "no session matches\n");
@@ -56,6 +64,8 @@ fn sessions_are_told_as_json() {
     let list: serde_json::Value = serde_json::from_str(&said(folder.path(), &["--json"]).unwrap()).unwrap();
     assert_eq!(list[0]["id"], id.as_str());
     assert_eq!(list[0]["state"], "finished");
+    assert_eq!(list[0]["exit"]["signal"], "\u{1b}TERM");
+    assert_eq!(list[0]["reason"], "the target closed");
     assert_eq!(list[0]["started"], "2023-11-14T22:13:20Z");
     assert_eq!(list[0]["duration_us"], 61_000_000);
     let one: serde_json::Value =
@@ -69,8 +79,8 @@ fn one_session_is_shown_by_its_id_its_beginning_or_as_the_last() {
     let (folder, id) = recorded();
 
     let shown = said(folder.path(), &["show", id.as_str()]).unwrap();
-    assert!(shown.contains("alice") && shown.contains("2 events"), "{shown}");
-    assert!(shown.contains("1:01      cmd #1"), "{shown}");
+    assert!(shown.contains("alice") && shown.contains("4 events"), "{shown}");
+    assert!(shown.contains("1:01      cmd #1") && shown.contains("TERM, the target closed"), "{shown}");
     assert!(shown.chars().all(|ch| ch == '\n' || is_harmless(ch)), "{shown:?}");
     assert_eq!(said(folder.path(), &["show", &id.as_str()[..20].to_lowercase()]).unwrap(), shown);
     assert_eq!(said(folder.path(), &["show", "last"]).unwrap(), shown);

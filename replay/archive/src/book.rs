@@ -68,6 +68,7 @@ impl Book {
         self.link = entry.link;
         self.summary.events += entry.span.events;
         self.summary.bytes += entry.segment.plain_len;
+        self.summary.outcome.then(&entry.span.outcome);
         self.summary.duration_us = self.summary.duration_us.max(entry.span.last.as_micros());
     }
 

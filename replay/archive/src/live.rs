@@ -1,11 +1,11 @@
 //! A recording that is being written now.
 
 use std::sync::{
-    OnceLock,
+    Mutex, OnceLock, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use recording::Header;
+use recording::{Header, Outcome, What};
 
 use crate::tail::End;
 
@@ -17,12 +17,13 @@ pub struct Live {
     bytes: AtomicU64,
     last_us: AtomicU64,
     ended: OnceLock<End>,
+    outcome: Mutex<Outcome>,
 }
 
 impl Live {
     pub(crate) fn new(header: Header) -> Self {
         let (events, bytes, last_us) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
-        Live { header, events, bytes, last_us, ended: OnceLock::new() }
+        Live { header, events, bytes, last_us, ended: OnceLock::new(), outcome: Mutex::default() }
     }
 
     /// Its header.
@@ -35,6 +36,18 @@ impl Live {
         self.events.store(events, Relaxed);
         self.bytes.store(bytes, Relaxed);
         self.last_us.store(last_us, Relaxed);
+    }
+
+    /// This is about to be written. Only ends are looked at.
+    pub fn hear(&self, what: &What) {
+        if matches!(what, What::Exit(_) | What::Ended(_)) {
+            self.outcome.lock().unwrap_or_else(PoisonError::into_inner).hear(what);
+        }
+    }
+
+    /// How the session ended, as far as its events tell.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// It has ended, and the end is synced.

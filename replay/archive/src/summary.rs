@@ -1,6 +1,6 @@
 //! What a list of sessions tells of each.
 
-use recording::{Header, SessionId};
+use recording::{Header, Outcome, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::{Live, tail::End};
@@ -66,6 +66,9 @@ pub struct Summary {
     pub bytes: u64,
     /// How it stands.
     pub state: State,
+    /// How it ended, as far as its events tell.
+    #[serde(flatten)]
+    pub outcome: Outcome,
 }
 
 impl Summary {
@@ -89,6 +92,7 @@ impl Summary {
             events: 0,
             bytes: 0,
             state: State::Live,
+            outcome: Outcome::default(),
         }
     }
 
@@ -98,7 +102,7 @@ impl Summary {
         let summary = Summary { duration_us, events, bytes, ..Summary::of(live.header()) };
         let Some(end) = live.ended() else { return summary };
         let ended_us = Some(summary.started_us.saturating_add(duration_us));
-        Summary { ended_us, state: end.into(), ..summary }
+        Summary { ended_us, state: end.into(), outcome: live.outcome(), ..summary }
     }
 }
 

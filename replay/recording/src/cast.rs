@@ -25,6 +25,7 @@
 //! | `m` | [`What::Marker`] | label |
 //! | `x` | [`What::Exit`] with a status up to 2147483647, which is all that asciinema reads | status |
 //! | `X` | [`What::Exit`] otherwise | `status N` or `signal NAME` |
+//! | `Q` | [`What::Ended`] | words |
 //! | `K` | [`What::Signal`] | name |
 //! | `Z` | [`What::InputEnd`] or [`What::OutputEnd`] | `i` or `o` |
 //!
@@ -101,6 +102,7 @@ impl LineWriter {
             }
             What::Exit(Exit::Status(status)) => line(at, "X", &format!("status {status}"), out),
             What::Exit(Exit::Signal(name)) => text(at, "X", &format!("signal {name}"), out),
+            What::Ended(reason) => text(at, "Q", reason, out),
             What::InputEnd => line(at, "Z", "i", out),
             What::OutputEnd => line(at, "Z", "o", out),
         }

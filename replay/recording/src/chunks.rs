@@ -72,6 +72,7 @@ pub(crate) fn write(event: &Event, out: &mut Vec<u8>) {
         What::Signal(name) => chunk(b'K', name.as_bytes()),
         What::Exit(Exit::Status(status)) => chunk(b'x', &status.to_be_bytes()),
         What::Exit(Exit::Signal(name)) => chunk(b'X', name.as_bytes()),
+        What::Ended(reason) => chunk(b'Q', reason.as_bytes()),
         What::InputEnd => chunk(b'Z', b"i"),
         What::OutputEnd => chunk(b'Z', b"o"),
         What::Resize { cols, rows } => {
@@ -129,6 +130,7 @@ fn what(kind: u8, payload: &[u8]) -> Result<Option<What>, ChunkProblem> {
         b'T' => What::Typed(number()?),
         b'm' => What::Marker(text()?),
         b'K' => What::Signal(text()?),
+        b'Q' => What::Ended(text()?),
         b'x' => What::Exit(Exit::Status(number()?)),
         b'X' => What::Exit(Exit::Signal(text()?)),
         b'Z' if payload == b"i" => What::InputEnd,

@@ -1,6 +1,6 @@
 //! One thing that happened in a session, and when.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -101,15 +101,72 @@ pub enum What {
     Signal(String),
     /// How the remote program ended.
     Exit(Exit),
+    /// Why the session ended, in the gateway's words. What the target still says after that is recorded too.
+    Ended(String),
     /// Something worth pointing out, in words.
     Marker(String),
 }
 
 /// How a remote program ended (RFC 4254, section 6.10).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Exit {
     /// With this status.
     Status(u32),
     /// By this signal, named without `SIG`.
     Signal(String),
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Status(status) => write!(f, "exit {status}"),
+            Exit::Signal(name) => write!(f, "signal {name}"),
+        }
+    }
+}
+
+/// How a session ended, as far as its events tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// How the remote program ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit: Option<Exit>,
+    /// Why the session ended, in the gateway's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Outcome {
+    /// Takes in one more event.
+    pub fn hear(&mut self, what: &What) {
+        match what {
+            What::Exit(exit) => self.exit = Some(exit.clone()),
+            What::Ended(reason) => self.reason = Some(reason.clone()),
+            _ => {}
+        }
+    }
+
+    /// Takes in what came later.
+    pub fn then(&mut self, later: &Outcome) {
+        self.exit = later.exit.clone().or(self.exit.take());
+        self.reason = later.reason.clone().or(self.reason.take());
+    }
+
+    /// Whether nothing is known.
+    pub fn is_unknown(&self) -> bool {
+        *self == Outcome::default()
+    }
+}
+
+/// `exit 0`, `idle for too long`, or both.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.exit, &self.reason) {
+            (Some(exit), Some(reason)) => write!(f, "{exit}, {reason}"),
+            (Some(exit), None) => write!(f, "{exit}"),
+            (None, Some(reason)) => f.write_str(reason),
+            (None, None) => Ok(()),
+        }
+    }
 }

@@ -25,7 +25,7 @@ mod size;
 mod timeline;
 mod utf8;
 
-pub use event::{Elapsed, Event, Exit, What};
+pub use event::{Elapsed, Event, Exit, Outcome, What};
 pub use header::{Facts, Header, Layout, Person, SessionId, SessionIdFault};
 pub use size::{COLS_MAX, ROWS_MAX, clamped};
 

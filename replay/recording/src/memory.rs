@@ -66,7 +66,7 @@ fn payload_bytes(what: &What) -> usize {
         | What::Shown { data, .. }
         | What::Injected(data)
         | What::Notice(data) => data.len(),
-        What::Signal(text) | What::Marker(text) => text.len(),
+        What::Signal(text) | What::Marker(text) | What::Ended(text) => text.len(),
         What::Typed(_) | What::Resize { .. } | What::InputEnd | What::OutputEnd | What::Exit(_) => 0,
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Elapsed, Event, What};
+use crate::{Elapsed, Event, Outcome, What};
 
 /// What is known of one segment without reading it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Span {
     /// The new sizes in it: columns, rows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resizes: Vec<(Elapsed, u16, u16)>,
+    /// How the session ended, if that is in it.
+    #[serde(default, skip_serializing_if = "Outcome::is_unknown")]
+    pub outcome: Outcome,
 }
 
 impl Span {
@@ -37,8 +40,10 @@ impl Span {
             has_keyframe: false,
             markers: Vec::new(),
             resizes: Vec::new(),
+            outcome: Outcome::default(),
         };
         for event in events {
+            span.outcome.hear(&event.what);
             match &event.what {
                 What::Marker(label) => span.markers.push((event.at, label.clone())),
                 What::Resize { cols, rows } => span.resizes.push((event.at, *cols, *rows)),
@@ -80,6 +85,13 @@ impl Timeline {
     /// The segment that is being shown at this instant: the last one that has begun; the first one before that.
     pub fn locate(&self, at: Elapsed) -> usize {
         self.spans.partition_point(|span| span.first <= at).saturating_sub(1)
+    }
+
+    /// How the session ended, as far as it is known.
+    pub fn outcome(&self) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.spans.iter().for_each(|span| outcome.then(&span.outcome));
+        outcome
     }
 
     /// All markers with their instants, in order.

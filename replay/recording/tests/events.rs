@@ -127,6 +127,7 @@ fn every_event_has_its_own_lines() {
         at(2_900_000, What::Exit(Exit::Status(0))),
         at(2_900_000, What::Exit(Exit::Status(3_221_225_477))),
         at(2_900_000, What::Exit(Exit::Signal("KILL".into()))),
+        at(2_900_000, What::Ended("the target closed".into())),
     ];
 
     let written = r#"[0.0,"B","bHMg/w=="]
@@ -154,6 +155,7 @@ fn every_event_has_its_own_lines() {
 [2.9,"x","0"]
 [2.9,"X","status 3221225477"]
 [2.9,"X","signal KILL"]
+[2.9,"Q","the target closed"]
 "#;
     assert_eq!(lines(&events), written);
     assert_eq!(decode(Layout::Lines, written.as_bytes()).unwrap(), events);

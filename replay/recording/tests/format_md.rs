@@ -88,6 +88,7 @@ fn the_lines_of_format_md_are_ours() {
         at(2_700_000, What::InputEnd),
         at(2_800_000, What::OutputEnd),
         at(2_900_000, What::Exit(Exit::Status(0))),
+        at(2_900_000, What::Ended("the target closed".into())),
     ];
 
     assert_eq!(String::from_utf8(encoded(Layout::Lines, &events)).unwrap(), example("lines-example"));
@@ -157,10 +158,11 @@ fn the_span_of_format_md_is_ours() {
         at(5, What::InputEnd),
         at(7, What::Marker("m".into())),
         at(9, What::Resize { cols: 100, rows: 30 }),
-        at(10, What::OutputEnd),
+        at(9, What::Exit(Exit::Status(2))),
+        at(10, What::Ended("the target closed".into())),
     ];
     let mut span = Span::of(&events, 24).unwrap();
-    assert_eq!((span.events, span.markers.as_slice()), (4, &[(micros(7), "m".to_owned())][..]));
+    assert_eq!((span.events, span.markers.as_slice()), (5, &[(micros(7), "m".to_owned())][..]));
     span.events = 2;
 
     assert_eq!(format!("{}\n", serde_json::to_string(&span).unwrap()), example("span-example"));

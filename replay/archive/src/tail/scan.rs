@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use recording::{Layout, SessionId, Span, decode};
+use recording::{Layout, Outcome, SessionId, Span, decode};
 
 use super::{Ends, Frame, FrameHead, Place, TailFault, TailReader, path};
 
@@ -159,7 +159,7 @@ impl Run {
         self.ends = head.ends;
     }
 
-    /// What an index says of it. Only what has markers or new sizes in it is decoded for that.
+    /// What an index says of it. Only what has markers, new sizes or an end in it is decoded for that.
     pub(crate) fn span(&self, layout: Layout) -> Span {
         let at = recording::Elapsed::from_micros;
         let span = Span {
@@ -170,6 +170,7 @@ impl Run {
             has_keyframe: false,
             markers: Vec::new(),
             resizes: Vec::new(),
+            outcome: Outcome::default(),
         };
         if layout == Layout::Lines && !has_landmarks(&self.plain) {
             return span;
@@ -181,11 +182,13 @@ impl Run {
     }
 }
 
-/// Whether any of these lines is a marker or a new size, by its code: the first text in it.
+/// Whether any of these lines is a marker, a new size or an end, by its code: the first text in it.
 fn has_landmarks(lines: &[u8]) -> bool {
     let code =
         |line: &[u8]| line.iter().position(|byte| *byte == b'"').and_then(|at| line.get(at + 1).copied());
-    lines.split(|byte| *byte == b'\n').any(|line| matches!(code(line), Some(b'm' | b'r')))
+    lines
+        .split(|byte| *byte == b'\n')
+        .any(|line| matches!(code(line), Some(b'm' | b'r' | b'x' | b'X' | b'Q')))
 }
 
 /// The numbers of a recording's tails, in order.
@@ -208,7 +211,7 @@ fn first_number(folder: &Path, id: SessionId) -> Result<u32, TailFault> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use recording::{Elapsed, Encoder, Event, What};
+    use recording::{Elapsed, Encoder, Event, Exit, What};
 
     use super::*;
 
@@ -237,9 +240,13 @@ mod tests {
         marked.push(event(2_000_000, What::Marker("here".into())));
         let mut resized = plain.clone();
         resized.push(event(2_000_001, What::Resize { cols: 100, rows: 30 }));
+        let mut over = plain.clone();
+        over.push(event(2_000_002, What::Exit(Exit::Signal("TERM".into()))));
+        let mut ended = plain.clone();
+        ended.push(event(2_000_003, What::Ended("idle".into())));
 
         for layout in [Layout::Lines, Layout::Chunks] {
-            for events in [&plain, &marked, &resized] {
+            for events in [&plain, &marked, &resized, &over, &ended] {
                 let run = run(layout, events);
                 let decoded = Span::of(&decode(layout, &run.plain).unwrap(), run.plain.len()).unwrap();
                 assert_eq!(run.span(layout), decoded);

@@ -141,7 +141,7 @@ impl Assembler {
         let code = entry.code.as_ref();
         let is_known = match code {
             "o" | "i" | "r" | "m" | "x" => true,
-            "B" | "E" | "N" | "S" | "C" | "O" | "G" | "T" | "X" | "K" | "Z" => self.is_ours,
+            "B" | "E" | "N" | "S" | "C" | "O" | "G" | "T" | "X" | "K" | "Q" | "Z" => self.is_ours,
             _ => false,
         };
         let Some(text) = entry.text.filter(|_| is_known) else {
@@ -220,6 +220,7 @@ fn content(code: &str, kind: Kind, data: Bytes) -> Result<What, LineProblem> {
         ("G", Kind::Plain) => What::Injected(data),
         ("m", Kind::Plain) => What::Marker(text()),
         ("K", Kind::Plain) => What::Signal(text()),
+        ("Q", Kind::Plain) => What::Ended(text()),
         ("T", Kind::Plain) => What::Typed(number(&text())?),
         ("x", Kind::Plain) => What::Exit(Exit::Status(exit_status(&text()).ok_or_else(value)?)),
         ("X", Kind::Plain) => match text().split_once(' ') {

@@ -40,6 +40,7 @@ pub fn what() -> impl Strategy<Value = What> {
         1 => any::<u32>().prop_map(|status| What::Exit(Exit::Status(status))),
         1 => any::<String>().prop_map(|name| What::Exit(Exit::Signal(name))),
         1 => any::<String>().prop_map(What::Marker),
+        1 => any::<String>().prop_map(What::Ended),
     ]
 }
 
