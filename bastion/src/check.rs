@@ -86,6 +86,13 @@ impl Report {
     fn look_at_policy(&mut self, settings: &Settings) {
         let Some(policy) = self.unless_wrong(own_keys::policy(settings)) else { return };
         self.policy = policy.sentences().collect();
+        if self.policy.is_empty() {
+            let file = settings.policy.display();
+            self.warn(
+                format!("{file}: no rule: nobody may reach anything"),
+                "add a rule; docs/policy.md has examples",
+            );
+        }
         let targets: Vec<Target> = settings.targets.iter().map(|target| target.target.clone()).collect();
         self.rules_without_target(settings, &policy, &targets);
     }

@@ -92,6 +92,11 @@ impl Connection {
         }
     }
 
+    /// What a program gets it gets before it starts.
+    fn is_to_start(&self, channel: ChannelId) -> bool {
+        self.started.get(&channel) == Some(&false)
+    }
+
     /// Answers the request that starts a channel's program; the second on one channel is refused.
     fn start(&mut self, channel: ChannelId, session: &mut server::Session) -> Result<(), russh::Error> {
         match self.started.insert(channel, true) {
@@ -261,7 +266,10 @@ impl server::Handler for Connection {
         _: &[(russh::Pty, u32)],
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
-        session.channel_success(channel)
+        match self.is_to_start(channel) {
+            true => session.channel_success(channel),
+            false => session.channel_failure(channel),
+        }
     }
 
     async fn env_request(
@@ -273,7 +281,7 @@ impl server::Handler for Connection {
     ) -> Result<(), russh::Error> {
         let rules = self.house.rules();
         // Only asked: what counts is what the channel's own task keeps, in order and in number.
-        if Env::default().set(rules.settings.env_allow.filter(), name, value) {
+        if self.is_to_start(channel) && Env::default().set(rules.settings.env_allow.filter(), name, value) {
             session.channel_success(channel)
         } else {
             session.channel_failure(channel)

@@ -42,6 +42,9 @@ const READ_BYTES: usize = 32 * 1024;
 /// After its program has ended, how long a silent output is waited for that somebody in the background still holds.
 const LEFTOVERS_MAX: Duration = Duration::from_millis(300);
 
+/// What a shell answers for a program that is there and cannot be started.
+const CANNOT_RUN: i32 = 126;
+
 /// A running demo target; it stops when dropped.
 pub struct DemoTarget {
     /// Where it listens.
@@ -299,9 +302,17 @@ async fn run(
     program: Program,
     wish: Wish,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let Started { mut child, input, output, errors } = start(&program, wish)?;
+    let started = start(&program, wish);
     let (mut hears, half) = channel.split();
     let half = Arc::new(half);
+    let Started { mut child, input, output, errors } = match started {
+        Ok(started) => started,
+        Err(fault) => {
+            let line = format!("{}: {fault}\n", program.words().0.display());
+            half.extended_data_bytes(1, line).await?;
+            return Ok(say_end(&half, &handle, ExitStatus::from_raw(CANNOT_RUN << 8)).await?);
+        }
+    };
     let (tell, told) = mpsc::unbounded_channel(); // bounded by the squeeze: `backlog` counts what waits in it
     tokio::spawn(feed(input, told, backlog.clone()));
     let mut pumps = JoinSet::new();

@@ -92,6 +92,12 @@ fn opening(args: &ExplainArgs) -> Result<Opening, Failure> {
             "--channel exec, or leave out the command",
         ));
     }
+    if matches!(channel, "scp" | "rsync" | "git" | "ssh") {
+        return Err(Failure::usage(
+            format!("{channel} is a program and no channel"),
+            "--channel terminal for ssh, sftp for scp (exec for scp -O), exec for rsync and git",
+        ));
+    }
     let (pty, opens) = match channel {
         "terminal" => (Some(Pty::default()), Opens::Shell),
         "shell" => (None, Opens::Shell),

@@ -1,6 +1,6 @@
 //! What is logged, and how it looks.
 
-use std::io;
+use std::io::{self, Write};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
@@ -15,19 +15,26 @@ pub struct LogFault {
     fault: tracing_subscriber::filter::ParseError,
 }
 
-/// A filter as a setting. A word that is no level is one thing to `EnvFilter`, a module's name, and silences all else.
+/// A filter as a setting.
 ///
 /// # Errors
 /// If it is none.
 pub fn filter<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
-    let filter = String::deserialize(from)?;
+    checked(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+/// A filter as somebody wrote it. A word that is no level is one thing to `EnvFilter`, a module's name, and silences all
+/// else.
+///
+/// # Errors
+/// If it is none.
+pub fn checked(filter: &str) -> Result<String, String> {
     let way_out = "write a level (off, error, warn, info, debug, trace), or bastion=debug";
-    EnvFilter::try_new(&filter)
-        .map_err(|fault| D::Error::custom(format!("{filter:?}: {fault}; {way_out}")))?;
+    EnvFilter::try_new(filter).map_err(|fault| format!("{filter:?}: {fault}; {way_out}"))?;
     let is_bare = |part: &&str| !part.contains(['=', '[']) && part.parse::<LevelFilter>().is_err();
     match filter.split(',').map(str::trim).find(is_bare) {
-        Some(word) => Err(D::Error::custom(format!("{word:?} is no level; {way_out}"))),
-        None => Ok(filter),
+        Some(word) => Err(format!("{word:?} is no level; {way_out}")),
+        None => Ok(filter.to_owned()),
     }
 }
 
@@ -35,10 +42,64 @@ pub fn filter<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 pub fn begin(log: &Log) -> Result<(), LogFault> {
     let filter =
         EnvFilter::try_new(&log.filter).map_err(|fault| LogFault { filter: log.filter.clone(), fault })?;
-    let lines = fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = fmt().with_env_filter(filter).with_writer(|| OneLine(io::stderr()));
     match log.format {
         LogFormat::Text => lines.with_ansi(false).with_target(false).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
     }
     Ok(())
+}
+
+/// Writes each event, which comes in one piece, as one line: a library's text may hold a peer's line ends.
+struct OneLine<W>(W);
+
+impl<W: Write> Write for OneLine<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let (text, end) = match event.strip_suffix(b"\n") {
+            Some(text) => (text, &b"\n"[..]),
+            None => (event, &b""[..]),
+        };
+        if text.iter().any(u8::is_ascii_control) {
+            let line: String = String::from_utf8_lossy(text).chars().map(harmless).collect();
+            self.0.write_all(&[line.as_bytes(), end].concat())?;
+        } else {
+            self.0.write_all(event)?;
+        }
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+fn harmless(ch: char) -> char {
+    if ch.is_control() { '\u{fffd}' } else { ch }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_line_whatever_a_peer_sent() {
+        let mut out = Vec::new();
+        let mut lines = OneLine(&mut out);
+        lines.write_all(b"INFO peer says \"a\nERROR forged\x1b[2J\"\n").unwrap();
+        lines.write_all("INFO été\n".as_bytes()).unwrap();
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "INFO peer says \"a\u{fffd}ERROR forged\u{fffd}[2J\"\nINFO été\n"
+        );
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_no_filter() {
+        for wrong in ["verbose", "info,loud", "bastion=loud"] {
+            assert!(checked(wrong).unwrap_err().contains("write a level"), "{wrong}");
+        }
+        for right in ["info", "bastion=debug", "warn,bastion::login=trace"] {
+            assert_eq!(checked(right).as_deref(), Ok(right));
+        }
+    }
 }

@@ -101,6 +101,9 @@ fn a_bastion_just_made_can_start() {
     assert!(said.ends_with("The bastion can start.\n"));
     assert!(said.contains("It listens on 0.0.0.0:2222."), "{said}");
     assert!(said.contains("rule \"sre-everywhere\" is about no target that there is"), "{said}");
+
+    fs::write(bench.path("b").join("policy.toml"), "# nothing yet\n").unwrap();
+    assert!(bench.says(&["check"]).contains("no rule: nobody may reach anything"));
     let mode = |name: &str| fs::metadata(bench.path("b").join(name)).unwrap().mode() & 0o777;
     assert_eq!((mode("master.key"), mode("data"), mode("data/keys/vault.json")), (0o600, 0o700, 0o600));
 }
@@ -226,6 +229,7 @@ fn explain_answers_with_the_rule_and_a_code() {
     let (_, said) = explain(&["--groups", "sre,dev", "--login", "root", "--channel", "sftp"]).unwrap();
     assert!(said.starts_with("allow by rule sre-everywhere: alice to root@web1, sftp"), "{said}");
     assert_eq!(explain(&["--channel", "sftp", "--", "ls"]).unwrap_err().code, 2);
+    assert!(explain(&["--channel", "scp"]).unwrap_err().to_string().contains("no channel"));
 
     let failure = bench.run(&["explain", "--user", "alice", "--target", "wep1"]).unwrap_err();
     assert_eq!(failure.to_string(), "error: there is no target \"wep1\"\n  try: \"web1\"");

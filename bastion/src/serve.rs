@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use archive::Archive;
 use keys::Vault;
+use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -86,6 +87,11 @@ impl Gateway {
 
 /// Serves until a signal says stop: SIGTERM or SIGINT. SIGHUP reads settings and policy again.
 pub async fn run(settings: Settings) -> Result<(), Failure> {
+    // A core would hold keys and what was typed.
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    if let Err(fault) = setrlimit(Resource::Core, none) {
+        tracing::warn!("core dumps cannot be switched off: {fault}");
+    }
     let (vault, _) = own_keys::open_vault(&settings)?;
     let mut gateway = Gateway::start(Rules::read(settings)?, vault).await?;
     for address in &gateway.addresses {

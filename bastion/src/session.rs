@@ -331,6 +331,10 @@ impl Message for ClientMessage {
             _ => 0,
         }
     }
+
+    fn replaces(&self, _: &Self) -> bool {
+        false
+    }
 }
 
 impl Message for ToTarget {
@@ -346,5 +350,10 @@ impl Message for ToTarget {
             ToTarget::Data(bytes) | ToTarget::Exec(bytes) => bytes.len(),
             _ => 0,
         }
+    }
+
+    /// A terminal has the size that it was given last.
+    fn replaces(&self, last: &Self) -> bool {
+        matches!((self, last), (ToTarget::Resize { .. }, ToTarget::Resize { .. }))
     }
 }

@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use archive::{ArchiveFault, Filter, Library, LibraryFault, OpenRecording, State, Summary};
+use archive::{ArchiveFault, Filter, Library, LibraryFault, Match, OpenRecording, State, Summary};
 use jiff::{SignedDuration, Timestamp, Zoned, civil};
-use recording::{SessionId, Source};
+use recording::Source;
 use serde::Serialize;
 
 use crate::{
@@ -208,17 +208,11 @@ fn find(library: &Library, wanted: &str) -> Result<Summary, Failure> {
     if wanted == "last" {
         return library.last()?.ok_or_else(|| unknown("nothing was recorded yet".into()));
     }
-    let wanted = wanted.to_ascii_uppercase();
-    if let Ok(id) = wanted.parse::<SessionId>() {
-        return library.session(id)?.ok_or_else(|| unknown(format!("no session has the id {id}")));
-    }
-    let all = library.sessions(&Filter::default())?;
-    let mut fitting = all.into_iter().filter(|summary| summary.id.as_str().starts_with(&wanted));
-    match (fitting.next(), fitting.next()) {
-        (Some(only), None) => Ok(only),
-        (None, _) => Err(unknown(format!("no session has an id that begins with {wanted:?}"))),
-        (Some(one), Some(other)) => {
-            Err(unknown(format!("{wanted:?} begins the ids {}, {} and perhaps more", one.id, other.id)))
+    match library.find(wanted)? {
+        Match::One(summary) => Ok(*summary),
+        Match::None => Err(unknown(format!("no session has the id {wanted:?}, or one that begins so"))),
+        Match::Several(one, other) => {
+            Err(unknown(format!("{wanted:?} begins the ids {one}, {other} and perhaps more")))
         }
     }
 }

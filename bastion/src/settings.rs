@@ -137,7 +137,7 @@ pub struct SettingsArgs {
     #[arg(long, global = true, value_name = "FOLDER", env = "BASTION_DATA")]
     pub data: Option<PathBuf>,
     /// Log this instead: info, debug, bastion=debug
-    #[arg(long, global = true, value_name = "FILTER", env = "BASTION_LOG")]
+    #[arg(long, global = true, value_name = "FILTER", env = "BASTION_LOG", value_parser = crate::log::checked)]
     pub log: Option<String>,
 }
 

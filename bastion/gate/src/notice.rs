@@ -192,7 +192,7 @@ impl fmt::Display for Notice {
 fn denied(f: &mut fmt::Formatter<'_>, target: &Name, denial: &Denial) -> fmt::Result {
     const SEE: &str = "`:targets` lists what you may reach";
     match denial.may_be_told() {
-        Some(Why::Denied(rule)) => write!(f, "denied: rule \"{rule}\" closes {target} to this; {SEE}"),
+        Some(Why::Denied(rule)) => write!(f, "denied: rule \"{rule}\" denies this on {target}; {SEE}"),
         Some(Why::UnknownLogin(login) | Why::Login(login)) => {
             write!(f, "denied: no rule lets you in as {login} on {target}; {SEE}")
         }

@@ -4,7 +4,7 @@ use super::*;
 use crate::recorder::{Recorder, RecorderSettings, tests::header};
 use archive::Archive;
 use bytes::Bytes;
-use recording::{Elapsed, Event, Exit, Layout, What};
+use recording::{Elapsed, Event, Exit, Layout, SessionId, What};
 
 #[derive(Parser)]
 struct Line {
@@ -86,7 +86,7 @@ fn one_session_is_shown_by_its_id_its_beginning_or_as_the_last() {
     assert_eq!(said(folder.path(), &["show", "last"]).unwrap(), shown);
     let fault = said(folder.path(), &["show", "01ARZ3NDEKTSV4RRFFQ69G5FAV"]).unwrap_err();
     assert!(fault.what.contains("no session has the id"), "{fault}");
-    assert!(said(folder.path(), &["show", "ZZ"]).unwrap_err().what.contains("begins with"));
+    assert!(said(folder.path(), &["show", "ZZ"]).unwrap_err().what.contains("begins so"));
 }
 
 #[test]

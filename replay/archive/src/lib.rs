@@ -31,7 +31,7 @@ pub use disk::{Disk, Growing, RealDisk};
 pub use entry::{Entry, EntryFault};
 pub use everything::{EverythingFault, Found, decode_everything};
 pub use journal::JournalFault;
-pub use library::{Announcement, Library, LibraryFault, announce, find_sockets, may_be_a_store};
+pub use library::{Announcement, Library, LibraryFault, Match, announce, find_sockets, may_be_a_store};
 pub use live::Live;
 pub use opened::{Fetch, OpenRecording, ReadFault};
 pub use part::PartFault;

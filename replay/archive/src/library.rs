@@ -46,6 +46,17 @@ pub enum LibraryFault {
     Read(#[from] ReadFault),
 }
 
+/// What an id, or the beginning of one, means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// This session.
+    One(Box<Summary>),
+    /// None.
+    None,
+    /// Several; these two are among them.
+    Several(SessionId, SessionId),
+}
+
 /// Recordings, for whoever reads them.
 pub struct Library {
     place: Place,
@@ -109,6 +120,24 @@ impl Library {
             Place::Server(socket) => Ok(Client::connect(socket)?.session(id)?),
             Place::Store(archive) => Ok(archive.session(id)?),
         }
+    }
+
+    /// The session of this id, or the only one whose id begins so, in letters of either case.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn find(&self, wanted: &str) -> Result<Match, LibraryFault> {
+        let wanted = wanted.to_ascii_uppercase();
+        if let Ok(id) = wanted.parse::<SessionId>() {
+            return Ok(self.session(id)?.map_or(Match::None, |found| Match::One(found.into())));
+        }
+        let all = self.sessions(&Filter::default())?;
+        let mut fitting = all.into_iter().filter(|summary| summary.id.as_str().starts_with(&wanted));
+        Ok(match (fitting.next(), fitting.next()) {
+            (None, _) => Match::None,
+            (Some(only), None) => Match::One(only.into()),
+            (Some(one), Some(other)) => Match::Several(one.id, other.id),
+        })
     }
 
     /// The session that began last.

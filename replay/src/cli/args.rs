@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
 use recording::Elapsed;
 
-/// Plays a recording: a .cast file, - for standard input, a session id, or last.
+/// Plays a recording: a .cast file, - for standard input, a session id or its beginning, or last.
 #[derive(Debug, Parser)]
 #[command(
     name = "replay",
@@ -14,7 +14,7 @@ use recording::Elapsed;
     after_help = "Examples:\n  replay last\n  replay session.cast --speed 2\n  asciinema rec - | replay -"
 )]
 pub struct Args {
-    /// A .cast file, - for standard input, a session id, or last
+    /// A .cast file, - for standard input, a session id or its beginning, or last
     pub source: Option<String>,
     /// The control socket of the server that has the session
     #[arg(long, global = true, value_name = "PATH", env = "BASTION_SOCKET")]
@@ -48,7 +48,7 @@ pub enum Command {
     /// Tell what a recording is
     #[command(after_help = "Example:  replay info last --json")]
     Info {
-        /// A .cast file, - for standard input, a session id, or last
+        /// A .cast file, - for standard input, a session id or its beginning, or last
         source: String,
         /// As JSON
         #[arg(long)]
@@ -62,7 +62,7 @@ pub enum Command {
 /// What to export, and where to.
 #[derive(Debug, Group)]
 pub struct Export {
-    /// A .cast file, - for standard input, a session id, or last
+    /// A .cast file, - for standard input, a session id or its beginning, or last
     pub source: String,
     /// cast for asciinema and its players, txt for what was on the screen
     #[arg(long, value_enum, default_value = "cast")]

@@ -97,12 +97,13 @@ fn open_way_out(fault: &OpenFault) -> &'static str {
         }
         OpenFault::Cast { fault: IndexFault::NoRoom { .. }, .. } => "TMPDIR=/a/folder/with/room replay FILE",
         OpenFault::Cast { .. } => {
-            "a .cast file, - for standard input, a session id of 26 characters, or last"
+            "a .cast file, - for standard input, a session id or its first 5 characters, or last"
         }
         OpenFault::NoStore { .. } => {
             "replay --data DIR with the data folder of the bastion, or --socket PATH"
         }
         OpenFault::NoSession { .. } => "a session first: ssh through the bastion",
+        OpenFault::Several { .. } => "more characters of the id",
         OpenFault::Unknown { .. } => "bastion sessions, which lists their ids",
         OpenFault::Library { fault, .. } => match fault {
             LibraryFault::Archive(ArchiveFault::InUse { .. }) => "again once that process has ended",

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use archive::{Library, LibraryFault};
+use archive::{Library, LibraryFault, Match};
 use recording::SessionId;
 
 use super::{CastSource, IndexFault, SessionSource, Source};
@@ -52,6 +52,16 @@ pub enum OpenFault {
         /// What was asked for.
         name: String,
     },
+    /// The beginning of an id that several have.
+    #[error("{name:?}: begins the ids {one}, {other} and perhaps more")]
+    Several {
+        /// What was asked for.
+        name: String,
+        /// One of them.
+        one: SessionId,
+        /// Another.
+        other: SessionId,
+    },
     /// There is no such session.
     #[error("{name:?}: no such session")]
     Unknown {
@@ -60,7 +70,11 @@ pub enum OpenFault {
     },
 }
 
-/// Opens a `.cast` file, `-` for standard input, a session id, or `last`. A file of that name goes before a session.
+/// The fewest characters of an id that may stand for it: so many tell when it began, to nine hours.
+const ID_BEGINNING_MIN: usize = 5;
+
+/// Opens a `.cast` file, `-` for standard input, a session id or the beginning of one, or `last`. A file of that name goes
+/// before a session.
 ///
 /// # Errors
 /// There is no such thing, or it cannot be read.
@@ -69,39 +83,56 @@ pub fn open(name: &str, shelf: Shelf<'_>) -> Result<Box<dyn Source>, OpenFault> 
     if name == "-" {
         return Ok(Box::new(CastSource::stdin().map_err(cast)?));
     }
-    let id = name.parse::<SessionId>().ok();
-    let names_a_session = name == "last" || id.is_some();
-    if !names_a_session || id.is_some() && Path::new(name).exists() {
+    let is_file = Path::new(name).exists();
+    let is_id = name.parse::<SessionId>().is_ok();
+    let begins_an_id =
+        name.len() >= ID_BEGINNING_MIN && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_file && name != "last" || name != "last" && !is_id && !begins_an_id {
         return Ok(Box::new(CastSource::open(Path::new(name)).map_err(cast)?));
     }
-    let name = || name.to_owned();
-    let fault = |fault| OpenFault::Library { name: name(), fault };
+    match open_session(name, shelf) {
+        // A word that begins no id was meant for a file.
+        Err(OpenFault::Unknown { .. } | OpenFault::NoStore { .. }) if name != "last" && !is_id => {
+            Ok(Box::new(CastSource::open(Path::new(name)).map_err(cast)?))
+        }
+        opened => opened,
+    }
+}
+
+fn open_session(name: &str, shelf: Shelf<'_>) -> Result<Box<dyn Source>, OpenFault> {
+    let of = || name.to_owned();
+    let fault = |fault| OpenFault::Library { name: of(), fault };
     let places = places(shelf);
     if places.is_empty() {
         let folders =
             shelf.data.map_or(STORES.map(String::from).into(), |data| vec![data.display().to_string()]);
-        return Err(OpenFault::NoStore { name: name(), folders });
+        return Err(OpenFault::NoStore { name: of(), folders });
     }
     // An id is nowhere twice: who runs a demo beside a server of his means the one that has it.
     let mut first_fault = None;
     for (data, socket) in &places {
         let found = Library::open(data.as_deref(), socket.as_deref()).and_then(|library| {
-            let known = id.map_or_else(|| library.last(), |id| library.session(id))?;
-            known.map(|session| library.open_recording(session.id)).transpose()
+            let session = match name {
+                "last" => library.last()?.map_or(Match::None, |last| Match::One(last.into())),
+                id => library.find(id)?,
+            };
+            Ok((library, session))
         });
         match found {
-            Ok(Some(recording)) => {
+            Ok((library, Match::One(session))) => {
+                let recording = library.open_recording(session.id).map_err(fault)?;
                 let source = SessionSource::new(recording).map_err(|read| fault(LibraryFault::Read(read)))?;
                 return Ok(Box::new(source));
             }
-            Ok(None) => {}
+            Ok((_, Match::Several(one, other))) => return Err(OpenFault::Several { name: of(), one, other }),
+            Ok((_, Match::None)) => {}
             Err(found) => drop(first_fault.get_or_insert(found)),
         }
     }
-    Err(match (first_fault, id) {
-        (Some(found), _) => fault(found),
-        (None, Some(_)) => OpenFault::Unknown { name: name() },
-        (None, None) => OpenFault::NoSession { name: name() },
+    Err(match first_fault {
+        Some(found) => fault(found),
+        None if name == "last" => OpenFault::NoSession { name: of() },
+        None => OpenFault::Unknown { name: of() },
     })
 }
 
