@@ -13,6 +13,7 @@ mod chunks;
 mod codec;
 mod cost;
 mod digest;
+mod emulator;
 mod event;
 mod header;
 mod keyframe;
@@ -41,6 +42,7 @@ pub use digest::{Digest, DigestFault};
 pub use segment::{SEGMENT_BYTES, Segment};
 
 pub use cost::{Fill, SEGMENT_BYTES_MAX, SEGMENT_COST_MAX, cost};
+pub use emulator::Emulator;
 pub use keyframe::{Keyframe, KeyframeFault};
 pub use memory::MemorySource;
 pub use replica::{AvtReplica, Cell, Color, Cursor, Replica, Style};

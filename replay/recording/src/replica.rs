@@ -3,7 +3,7 @@
 //! A [`Replica`] is what the client's terminal shows at an instant of a recording. It is drawn cell by cell, so no
 //! escape sequence of a recording reaches the terminal of whoever watches.
 
-use crate::{Event, Keyframe, What, size, utf8::Carries};
+use crate::{Emulator, Event, Keyframe, What, utf8::Carries};
 
 /// A terminal that is fed events, and can be put back to where it was.
 ///
@@ -88,59 +88,51 @@ pub struct Cursor {
 
 /// A [`Replica`] by avt, the terminal of asciinema.
 pub struct AvtReplica {
-    terminal: avt::Terminal,
+    emulator: Emulator,
     carries: Carries,
-}
-
-impl AvtReplica {
-    fn sized(cols: u16, rows: u16) -> avt::Terminal {
-        let (cols, rows) = size::clamped(cols, rows);
-        avt::Terminal::new(cols.into(), rows.into()).expect("a clamped size is at least 1x1")
-    }
 }
 
 impl Replica for AvtReplica {
     fn blank(cols: u16, rows: u16) -> Self {
-        AvtReplica { terminal: Self::sized(cols, rows), carries: Carries::default() }
+        AvtReplica { emulator: Emulator::blank(cols, rows), carries: Carries::default() }
     }
 
     fn restore(keyframe: &Keyframe) -> Self {
-        let mut terminal = Self::sized(keyframe.cols, keyframe.rows);
-        terminal.feed(keyframe.dump.as_str());
-        AvtReplica { terminal, carries: keyframe.carries.clone() }
+        let mut emulator = Emulator::blank(keyframe.cols, keyframe.rows);
+        emulator.feed(&keyframe.dump, &mut ());
+        AvtReplica { emulator, carries: keyframe.carries.clone() }
     }
 
     fn keyframe(&self) -> Keyframe {
         let (cols, rows) = self.size();
-        Keyframe { cols, rows, dump: self.terminal.dump(), carries: self.carries.for_viewers() }
+        Keyframe { cols, rows, dump: self.emulator.terminal().dump(), carries: self.carries.for_viewers() }
     }
 
     fn apply(&mut self, event: &Event) {
         if let What::Resize { cols, rows } = event.what {
-            let (cols, rows) = size::clamped(cols, rows);
-            self.terminal.resize(cols.into(), rows.into());
+            self.emulator.resize(cols, rows, &mut ());
         } else if let Some(text) = self.carries.shown(event) {
-            self.terminal.feed(&*text);
+            self.emulator.feed(&text, &mut ());
         }
     }
 
     fn size(&self) -> (u16, u16) {
-        let (cols, rows) = self.terminal.size();
+        let (cols, rows) = self.emulator.terminal().size();
         (narrow(cols), narrow(rows))
     }
 
     fn row(&self, row: u16) -> impl Iterator<Item = Cell> {
-        let line = self.terminal.screen().line(row.into());
+        let line = self.emulator.terminal().screen().line(row.into());
         line.map(avt::Line::cells).unwrap_or_default().iter().map(cell)
     }
 
     fn cursor(&self) -> Cursor {
-        let avt::Cursor { col, row, visible } = self.terminal.cursor();
+        let avt::Cursor { col, row, visible } = self.emulator.terminal().cursor();
         Cursor { col: narrow(col), row: narrow(row), is_visible: visible }
     }
 
     fn is_alternate(&self) -> bool {
-        self.terminal.active_screen_kind() == avt::ScreenKind::Alternate
+        self.emulator.terminal().active_screen_kind() == avt::ScreenKind::Alternate
     }
 }
 
@@ -189,7 +181,7 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::Elapsed;
+    use crate::{Elapsed, size};
 
     fn event(what: What) -> Event {
         Event { at: Elapsed::ZERO, what }

@@ -4,14 +4,14 @@ use std::io::{self, IsTerminal, Write};
 
 use avt::observer::Transcript as Scrolled;
 use bytes::Bytes;
-use recording::{Event, What, clamped};
+use recording::{Emulator, Event, What};
 
 use crate::{printable::printable, source::with_returns};
 
 /// Collects the lines of a terminal as they scroll away, and the rest at the end. Full-screen programs leave no lines,
 /// as on a real terminal.
 pub struct Transcript {
-    terminal: avt::Terminal,
+    emulator: Emulator,
     scrolled: Scrolled,
     has_terminal: bool,
     /// Standard output is somebody's terminal: nothing that acts on it or hides in it may be written.
@@ -23,9 +23,8 @@ pub struct Transcript {
 impl Transcript {
     /// On a blank terminal of this size.
     pub fn new(cols: u16, rows: u16, has_terminal: bool) -> Self {
-        let (cols, rows) = clamped(cols, rows);
         Transcript {
-            terminal: avt::Terminal::new(cols.into(), rows.into()).expect("a clamped size is at least 1x1"),
+            emulator: Emulator::blank(cols, rows),
             scrolled: Scrolled::new(),
             has_terminal,
             is_watched: io::stdout().is_terminal(),
@@ -38,12 +37,9 @@ impl Transcript {
         let lines = match &event.what {
             What::Output(data) | What::ErrorOutput(data) | What::Notice(data) => {
                 let text = self.decode(data);
-                self.terminal.feed_with(text.as_str(), &mut self.scrolled)
+                self.emulator.feed(&text, &mut self.scrolled).concat()
             }
-            What::Resize { cols, rows } => {
-                let (cols, rows) = clamped(*cols, *rows);
-                self.terminal.resize_with(cols.into(), rows.into(), &mut self.scrolled)
-            }
+            What::Resize { cols, rows } => self.emulator.resize(*cols, *rows, &mut self.scrolled),
             _ => return Ok(()),
         };
         self.write(&lines, out)
@@ -51,8 +47,8 @@ impl Transcript {
 
     /// Writes what still stands on the screen.
     pub fn finish(self, out: &mut impl Write) -> io::Result<()> {
-        let Transcript { terminal, scrolled, is_watched, .. } = self;
-        write_lines(&scrolled.finish(&terminal), is_watched, out)
+        let Transcript { emulator, scrolled, is_watched, .. } = self;
+        write_lines(&scrolled.finish(emulator.terminal()), is_watched, out)
     }
 
     fn write(&self, lines: &[String], out: &mut impl Write) -> io::Result<()> {

@@ -1,0 +1,206 @@
+//! avt, kept from work that no screen can show.
+
+use avt::{
+    Observer, Parser, Terminal,
+    parser::{Function, State},
+};
+
+use crate::size;
+
+/// The terminal emulator. Whoever shows a recording feeds this one, and never avt itself.
+///
+/// avt bounds by its screen what a sequence may ask for, with one exception: "repeat the last character" (REP) prints as
+/// often as it is told to, and ten bytes ask for 65535 characters. Here it is told to fill the screen, and no more.
+pub struct Emulator {
+    terminal: Terminal,
+    /// Reads along, to know a repetition before avt has heard its last byte.
+    ahead: Parser,
+}
+
+/// Ends a sequence that is half read, and does nothing else.
+const CAN: char = '\u{18}';
+
+/// After so many repetitions of a character each more leaves the screen as it is, but for where in its row the cursor
+/// stands.
+///
+/// A row takes `cols` of them. At most `rows` rows are filled until the cursor has come down to where the screen scrolls,
+/// and all that stood above has scrolled away; the row it began in was not empty, and the first line that scrolls away
+/// whole is remembered as one that goes on. Wide characters may leave the last column of a row as it was until that
+/// row has scrolled away too, and need twice the rows; but half as many fill one.
+pub(crate) fn repetitions_max(cols: usize, rows: usize) -> usize {
+    cols * (rows + 3)
+}
+
+impl Emulator {
+    /// A blank screen. The size is brought within what can be drawn.
+    pub fn blank(cols: u16, rows: u16) -> Self {
+        let (cols, rows) = size::clamped(cols, rows);
+        let terminal = Terminal::new(cols.into(), rows.into()).expect("a clamped size is at least 1x1");
+        Emulator { terminal, ahead: Parser::new() }
+    }
+
+    /// What is shown.
+    pub fn terminal(&self) -> &Terminal {
+        &self.terminal
+    }
+
+    /// Shows text. The observer answers for each piece of it that was fed at once.
+    pub fn feed<O: Observer>(&mut self, text: &str, observer: &mut O) -> Vec<O::Output> {
+        let (mut told, mut fed) = (Vec::new(), 0);
+        for (at, ch) in text.char_indices() {
+            // Text is most of what there is.
+            if self.ahead.state == State::Ground && !matches!(ch, '\x1b' | '\u{80}'..='\u{9f}') {
+                continue;
+            }
+            let Some(Function::Rep(times)) = self.ahead.feed(ch) else { continue };
+            let (cols, rows) = self.terminal.size();
+            if usize::from(times) <= repetitions_max(cols, rows) {
+                continue;
+            }
+            told.push(self.terminal.feed_with(text.get(fed..at).unwrap_or_default(), &mut *observer));
+            self.terminal.feed(CAN);
+            told.push(self.terminal.execute_with(Function::Rep(self.enough(times)), &mut *observer));
+            fed = at + ch.len_utf8();
+        }
+        told.push(self.terminal.feed_with(text.get(fed..).unwrap_or_default(), observer));
+        told
+    }
+
+    /// Gives it a new size, brought within what can be drawn.
+    pub fn resize<O: Observer>(&mut self, cols: u16, rows: u16, observer: &mut O) -> O::Output {
+        let (cols, rows) = size::clamped(cols, rows);
+        self.terminal.resize_with(cols.into(), rows.into(), observer)
+    }
+
+    /// A number of repetitions that comes to the same screen, with the cursor at the same place, as `times`.
+    fn enough(&self, times: u16) -> u16 {
+        let (cols, rows) = self.terminal.size();
+        let cursor = self.terminal.cursor();
+        let line = self.terminal.screen().line(cursor.row);
+        let last = cursor.col.checked_sub(1).and_then(|col| line?.cells().get(col));
+        let is_wide = last.is_some_and(|cell| cell.width() != 1);
+        let a_row = if is_wide { (cols / 2).max(1) } else { cols };
+        let (times, max) = (usize::from(times), repetitions_max(cols, rows));
+        let enough = times.min(max + times.saturating_sub(max) % a_row);
+        u16::try_from(enough).unwrap_or(u16::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use avt::Observation;
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+
+    /// Counts rows that were drawn on; each character printed draws on one.
+    #[derive(Default)]
+    struct Drawn(usize);
+
+    impl Observer for Drawn {
+        type Output = ();
+
+        fn dirty(&mut self, rows: Range<usize>) {
+            self.0 += rows.len();
+        }
+
+        fn end(&mut self, _: &mut Observation<'_>) {}
+    }
+
+    #[test]
+    fn no_sequence_makes_more_work_than_a_few_screens_of_text() {
+        let (cols, rows) = (80, 24);
+        for sequence in [
+            "\x1b[65535b",
+            "\u{9b}65535b",
+            "\x1b[65535;1b",
+            "\x1b[?b\x1b[65535\n\x07b",
+            "\x1b[4h\x1b[65535b",
+            "\x1b[2;9r\x1b[65535b",
+            "\x1b[?7l\x1b[65535b",
+            "\u{4e2d}\x1b[65535b",
+            "\x1b[65535S",
+            "\x1b[65535T",
+            "\x1b[65535L",
+            "\x1b[65535M",
+            "\x1b[65535P",
+            "\x1b[65535@",
+            "\x1b[65535X",
+            "\x1b[65535I",
+            "\x1b[65535Z",
+            "\x1b[65535C\x1b[65535B",
+        ] {
+            let mut drawn = Drawn::default();
+            Emulator::blank(80, 24).feed(&["x", sequence].concat().repeat(100), &mut drawn);
+
+            // A character may scroll, and then draws on every row.
+            assert!(drawn.0 <= 100 * 3 * (rows + 4) * cols, "{sequence:?}: {}", drawn.0);
+        }
+    }
+
+    #[test]
+    fn a_repetition_that_fills_the_screen_is_ended_where_the_real_one_ends() {
+        let mut emulator = Emulator::blank(10, 3);
+        emulator.feed("$ a\x1b[65535", &mut ());
+        emulator.feed("b|", &mut ());
+
+        let mut avt = Terminal::new(10, 3).unwrap();
+        avt.feed("$ a\x1b[65535b|");
+        assert_eq!(emulator.terminal().screen().text(), avt.screen().text());
+        assert_eq!(emulator.terminal().cursor(), avt.cursor());
+    }
+
+    /// What a screen's answer to a repetition may depend on, and many repetitions.
+    fn sequence() -> impl Strategy<Value = String> {
+        prop_oneof![
+            4 => (0u32..700).prop_map(|times| format!("\x1b[{times}b")),
+            2 => select(vec!["x", "中", "ab", "é中", "q", "\u{301}", "\u{9f}", "wörd 中文 text"]).prop_map(Into::into),
+            1 => (1u8..9, 1u8..12).prop_map(|(row, col)| format!("\x1b[{row};{col}H")),
+            1 => (0u8..6, 0u8..9).prop_map(|(top, bottom)| format!("\x1b[{top};{bottom}r")),
+            1 => select(vec!["\x1b[4h", "\x1b[4l", "\x1b[?7l", "\x1b[?7h", "\x1b[?6h", "\x1b[?6l", "\x1b[20h"])
+                .prop_map(Into::into),
+            1 => select(vec![
+                "\r\n", "\n", "\r", "\x08", "\t", "\x1bM", "\x1b7", "\x1b8", "\x1b[2J", "\x1b[J", "\x1b[1K", "\x1b[2@",
+                "\x1b[2P", "\x1b[2S", "\x1b[2T", "\x1b[L", "\x1b[M", "\x1b[3X", "\x1b#8", "\x1bc", "\x1b[!p",
+            ])
+            .prop_map(Into::into),
+            1 => select(vec!["\x1b[?1049h", "\x1b[?1049l", "\x1b[31m", "\x1b[44m", "\x1b[m", "\x1b(0", "\x1b(B", "\x0e"])
+                .prop_map(Into::into),
+            1 => select(vec![
+                "\x1b[999\n;3b", "\x1b[65535:2b", "\x1b[9999", "b", "\x1b]0;b", "\x07", "\x1bP99b", "\u{9c}", "\x18",
+                "\x1b[700!b", "\x1b[?700b", "\u{9b}65000b", "\x1b[70000b",
+            ])
+            .prop_map(Into::into),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn what_is_left_out_is_never_seen(
+            (cols, rows) in (1u16..14, 1u16..7),
+            pieces in vec(sequence(), 1..12),
+            cut in any::<prop::sample::Index>(),
+            size in (1u16..14, 1u16..7),
+        ) {
+            let text: Vec<char> = pieces.concat().chars().collect();
+            let (head, tail) = text.split_at(cut.index(text.len()));
+            let mut emulator = Emulator::blank(cols, rows);
+            let mut avt = Terminal::new(cols.into(), rows.into()).unwrap();
+            for piece in [head, tail] {
+                let piece: String = piece.iter().collect();
+                emulator.feed(&piece, &mut ());
+                avt.feed(&piece);
+                prop_assert_eq!(emulator.terminal().dump(), avt.dump());
+            }
+
+            // What goes on from row to row is seen when the columns change.
+            emulator.resize(size.0, size.1, &mut ());
+            avt.resize(size.0.into(), size.1.into());
+            prop_assert_eq!(emulator.terminal().dump(), avt.dump());
+        }
+    }
+}
