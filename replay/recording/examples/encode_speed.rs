@@ -96,8 +96,20 @@ fn terminals() {
         ("line feeds", "\n"),
         ("erase all", "\x1b[2J"),
         ("repeat", "x\x1b[65535b"),
+        ("repeat wide", "\u{4e2d}\x1b[65535b"),
+        ("repeat inserting", "\x1b[4hx\x1b[65535b"),
+        ("repeat in margins", "\x1b[2rx\x1b[65535b"),
+        ("text inserting", "\x1b[4hhello, world, this is text. "),
+        ("feeds in margins", "\x1b[2r\x1b[999H\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n"),
+        ("feeds in top margins", "\x1b[1;20r\x1b[20H\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n"),
         ("scroll", "\x1b[65535S"),
+        ("scroll one", "\x1b[S"),
+        ("scroll in margins", "\x1b[2r\x1b[9999S"),
+        ("scroll in top margins", "\x1b[1;20r\x1b[9999S"),
+        ("scroll down", "\x1b[9999T"),
+        ("scroll down one", "\x1b[T"),
         ("insert line", "\x1b[H\x1b[9999L"),
+        ("insert one line", "\x1b[H\x1b[L"),
         ("align", "\x1b#8"),
         ("alternate", "\x1b[?1049h\x1b[?1049l"),
         ("tabs", "\x1b[65535I"),
@@ -105,7 +117,7 @@ fn terminals() {
         ("delete", "\x1b[H\x1b[9999P"),
         ("erase line", "\x1b[2K"),
     ] {
-        for (cols, rows) in [(120, 40), (300, 80)] {
+        for (cols, rows) in [(120, 40), (300, 80), (1_000, 500), (1, 500)] {
             let data = Bytes::from(unit.repeat(8_192 / unit.len()));
             let event = Event { at: Elapsed::ZERO, what: What::Output(data.clone()) };
             let mut replica = AvtReplica::blank(cols, rows);

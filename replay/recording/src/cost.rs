@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Event, Layout, What, size};
+use crate::{Event, Layout, What, emulator::repetitions_max, size};
 
 /// A segment is closed when its plain form has so many bytes.
 pub const SEGMENT_BYTES_MAX: usize = 64 * 1024;
@@ -16,7 +16,8 @@ pub const SEGMENT_COST_MAX: Duration = Duration::from_millis(3);
 /// 0.02 us for a byte, and 0.0009 us for each column of each line feed, because a screen that scrolls moves its rows.
 /// Bytes alone do not tell: 64 KiB of line feeds at 300 columns cost thirty times what 64 KiB of text do. A few
 /// sequences cost far more than their bytes too, and a hostile program may send nothing else: 64 KiB of "repeat the last
-/// character 65535 times" take avt four seconds. What those cost was measured with `examples/encode_speed.rs`.
+/// character 65535 times", each of which fills a screen of 80x24, take 0.3 seconds. What those cost was measured with
+/// `examples/encode_speed.rs`.
 pub fn cost(bytes: &[u8], cols: u16, rows: u16) -> Duration {
     let mut meter = Meter::new(cols, rows);
     meter.read(bytes);
@@ -72,6 +73,8 @@ impl Fill {
 struct Meter {
     cols: u64,
     cells: u64,
+    /// The most repetitions of a character that are shown.
+    repetitions_max: u64,
     nanos: u64,
     state: State,
 }
@@ -85,10 +88,14 @@ enum State {
     Hash,
     /// The lead byte of U+0080 to U+00BF, among which are the eight-bit controls.
     Eight,
-    /// CSI, with the number that stands last, and whether it is private.
+    /// CSI with its first number, or with its last if it is private.
     Csi {
         number: u32,
         is_private: bool,
+    },
+    /// CSI with its first number, after which there are more.
+    More {
+        number: u32,
     },
 }
 
@@ -101,14 +108,15 @@ mod nanos {
     pub const ALIGN_CELL: u64 = 6;
     pub const RESIZE_CELL: u64 = 30;
     pub const SHIFT_COLUMN: u64 = 1;
-    pub const REPETITION: u64 = 8;
+    pub const REPETITION: u64 = 16;
 }
 
 impl Meter {
     fn new(cols: u16, rows: u16) -> Self {
         let (cols, rows) = size::clamped(cols, rows);
+        let repetitions_max = repetitions_max(cols.into(), rows.into()) as u64;
         let (cols, rows) = (u64::from(cols), u64::from(rows));
-        Meter { cols, cells: cols * rows, nanos: 0, state: State::Ground }
+        Meter { cols, cells: cols * rows, repetitions_max, nanos: 0, state: State::Ground }
     }
 
     fn resize(&mut self, cols: u16, rows: u16) {
@@ -153,16 +161,21 @@ impl Meter {
                 State::Csi { number, is_private }
             }
             (State::Csi { .. }, b'<'..=b'?') => State::Csi { number: 0, is_private: true },
-            (State::Csi { number, is_private }, b';') => {
+            (State::Csi { number, is_private: true }, b';') => {
                 // A list of private modes may switch screens more than once.
-                self.control(if is_private { b'h' } else { 0 }, number, is_private);
-                State::Csi { number: 0, is_private }
+                self.control(b'h', number, true);
+                State::Csi { number: 0, is_private: true }
             }
+            (State::Csi { number, is_private: false }, b';') => State::More { number },
             (State::Csi { number, is_private }, 0x40..=0x7e) => {
                 self.control(byte, number, is_private);
                 State::Ground
             }
-            (state @ State::Csi { .. }, 0x00..=0x3f) => state,
+            (State::More { number }, 0x40..=0x7e) => {
+                self.control(byte, number, false);
+                State::Ground
+            }
+            (state @ (State::Csi { .. } | State::More { .. }), 0x00..=0x3f) => state,
             _ => State::Ground,
         };
     }
@@ -174,7 +187,7 @@ impl Meter {
             b'J' => nanos::ERASE_CELL * self.cells,
             b'L' | b'M' | b'S' | b'T' => nanos::SCROLL_CELL * self.cells,
             b'@' | b'P' | b'X' | b'K' => nanos::SHIFT_COLUMN * self.cols,
-            b'b' => nanos::REPETITION * u64::from(number.clamp(1, 65_535)),
+            b'b' => nanos::REPETITION * u64::from(number).clamp(1, self.repetitions_max.min(65_535)),
             _ => 0,
         };
     }
@@ -214,11 +227,27 @@ mod tests {
 
     #[test]
     fn a_few_bytes_that_do_much_cost_much() {
-        for sequence in ["\x1b[65535b", "\x1b[2J", "\u{9b}2J", "\x1bc", "\x1b#8", "\x1b[9S", "\x1b[?25;1049h"]
-        {
+        for sequence in [
+            "\x1b[65535b",
+            "\x1b[65535;1b",
+            "\x1b[2J",
+            "\u{9b}2J",
+            "\x1bc",
+            "\x1b#8",
+            "\x1b[9S",
+            "\x1b[?25;1049h",
+        ] {
             let text = cost(&vec![b'a'; sequence.len()], 300, 80);
             assert!(cost(sequence.as_bytes(), 300, 80) > 100 * text, "{sequence:?}");
         }
+    }
+
+    #[test]
+    fn a_repetition_costs_what_it_prints_up_to_a_screen() {
+        let rep = |number, rows| cost(format!("\x1b[{number}b").as_bytes(), 80, rows).as_nanos() / 1_000;
+
+        assert_eq!([rep(10_000, 24), rep(65_535, 24)], [34, 34]);
+        assert_eq!([rep(1_000, 24), rep(1_000, 500), rep(65_535, 500)], [16, 16, 644]);
     }
 
     #[test]
