@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::{
     cli::Bench,
     reel::Reel,
-    source::{self, OpenFault, Shelf, SourceFault},
+    source::{self, OpenFault, Shelf, SourceFault, Wanted},
 };
 
 mod made;
@@ -45,7 +45,7 @@ pub enum BenchFault {
 pub fn bench(wanted: &Bench, shelf: Shelf<'_>) -> Result<String, BenchFault> {
     let Some(name) = &wanted.source else { return of_a_made_one(wanted) };
     let begun = Instant::now();
-    let mut reel = Reel::new(source::open(name, shelf)?);
+    let mut reel = Reel::new(source::open(name, shelf, Wanted::Screens)?);
     // The first frame can be drawn as soon as one segment is there.
     reel.go(Elapsed::ZERO)?;
     let opened = begun.elapsed();

@@ -17,7 +17,7 @@ use crate::{
     play::{self, Left},
     player::Start,
     reel::Reel,
-    source::{self, Flaw, Shelf},
+    source::{self, Flaw, Shelf, Wanted},
 };
 use args::{Args, Command};
 use failure::Failure;
@@ -49,12 +49,12 @@ fn obey(args: Args) -> Result<u8, Failure> {
     let shelf = Shelf { socket: args.socket.as_deref(), data: args.data.as_deref() };
     match args.command {
         Some(Command::Export(wanted)) => {
-            let mut source = source::open(&wanted.source, shelf)?;
+            let mut source = source::open(&wanted.source, shelf, Wanted::Events)?;
             export::export(source.as_mut(), wanted.format, &wanted.output)?;
             unless_flawed(&wanted.source, source.flaw())
         }
         Some(Command::Info { source: name, json }) => {
-            let mut source = source::open(&name, shelf)?;
+            let mut source = source::open(&name, shelf, Wanted::Events)?;
             print(&info::info(source.as_mut(), json))?;
             unless_flawed(&name, source.flaw())
         }
@@ -63,7 +63,7 @@ fn obey(args: Args) -> Result<u8, Failure> {
         }
         None => {
             let name = args.source.ok_or(Failure::NoSource)?;
-            let reel = Reel::new(source::open(&name, shelf)?);
+            let reel = Reel::new(source::open(&name, shelf, Wanted::Screens)?);
             let start = Start { speed: args.speed, idle_limit: args.idle_limit.0, at: args.at };
             match play::play(reel, start)? {
                 Left::Quit(flaw) => unless_flawed(&name, flaw),

@@ -17,6 +17,15 @@ pub use indexer::IndexFault;
 pub use open::{OpenFault, Shelf, open};
 pub use session::SessionSource;
 
+/// What a recording is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Its screen at any instant.
+    Screens,
+    /// Its events alone. A cast is then read without being drawn, however much it draws.
+    Events,
+}
+
 /// A recording that can be read in any order, one segment at a time.
 pub trait Source {
     /// Whose session it was.

@@ -161,6 +161,29 @@ fn what_cannot_be_read_is_told_in_one_line_and_the_rest_is_played() {
 }
 
 #[test]
+fn what_tells_of_a_recording_or_passes_it_on_draws_none_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let costly = [
+        "x\x1b[65535b",
+        "\x1b[65535S",
+        "\x1b[65535L",
+        "\x1b[2J",
+        "\x1bc",
+        "\x1b#8",
+        "\x1b[?1049h\x1b[?1049l",
+    ];
+    let events: Vec<_> = costly.iter().cycle().take(7_000).map(|costly| (1.0, "o", *costly)).collect();
+    let path = common::cast(folder.path(), "costly.cast", (1_000, 500), &events);
+    let path = path.to_str().unwrap();
+
+    let told: serde_json::Value = serde_json::from_str(&out(&replay(["info", "--json", path]))).unwrap();
+    // Many segments, as it is costly to draw; and not one screen to begin them with, as that would cost drawing it.
+    assert_eq!((told["events"].as_u64(), told["keyframes"].as_u64()), (Some(7_000), Some(0)), "{told}");
+    assert!(told["segments"].as_u64() > Some(1_000), "{told}");
+    assert_eq!(out(&replay(["export", path])).lines().count(), 1 + 7_000);
+}
+
+#[test]
 fn a_source_that_is_not_there_is_told_with_a_way_out() {
     let folder = tempfile::tempdir().unwrap();
     for source in ["no/such.cast", folder.path().to_str().unwrap(), "\x1b]0;x\x07.cast"] {

@@ -15,7 +15,7 @@ use common::cast;
 use recording::{AvtReplica, CastReader, Cell, Cursor, Elapsed, Replica};
 use replay::{
     reel::Reel,
-    source::{CastSource, Source, await_all},
+    source::{CastSource, Source, Wanted, await_all},
 };
 
 /// Records a program as `script` sees it, and cuts its output into events of uneven size.
@@ -66,7 +66,7 @@ fn screen(replica: &AvtReplica) -> Screen {
 
 /// Winds to instants all over the recording, in no order, and compares each with having played up to there.
 fn seeks_as_it_plays(path: &Path) {
-    let mut source = CastSource::open(path).unwrap();
+    let mut source = CastSource::open(path, Wanted::Screens).unwrap();
     await_all(&mut source);
     assert!(source.timeline().spans().len() > 3, "too few segments to prove anything");
     let mut reel = Reel::new(Box::new(source));
@@ -151,7 +151,8 @@ fn a_step_back_undoes_a_step_and_a_way_back_the_way_there() {
     let folder = tempfile::tempdir().unwrap();
     let events: Vec<(f64, &str, &str)> =
         (0..2000).map(|n| (f64::from(n) * 0.7, "o", "word and more \x1b[31m")).collect();
-    let mut source = CastSource::open(&cast(folder.path(), "steps.cast", (80, 24), &events)).unwrap();
+    let mut source =
+        CastSource::open(&cast(folder.path(), "steps.cast", (80, 24), &events), Wanted::Screens).unwrap();
     await_all(&mut source);
     let mut reel = Reel::new(Box::new(source));
     let at = Elapsed::from_micros(700_000_000);
@@ -175,7 +176,7 @@ fn winding_back_reads_no_more_than_a_key_frame_and_one_segment() {
     let line = "x".repeat(1000);
     let events: Vec<_> = (0..3000).map(|n| (f64::from(n), "o", line.as_str())).collect();
     let path = cast(folder.path(), "long.cast", (80, 24), &events);
-    let mut source = CastSource::of(File::open(path).unwrap(), None, "long".into()).unwrap();
+    let mut source = CastSource::of(File::open(path).unwrap(), None, "long".into(), Wanted::Screens).unwrap();
     await_all(&mut source);
 
     let spans = source.timeline().spans();

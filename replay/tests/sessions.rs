@@ -13,7 +13,7 @@ use recording::{
 };
 use replay::{
     reel::Reel,
-    source::{SessionSource, Shelf, open},
+    source::{SessionSource, Shelf, Wanted, open},
 };
 
 fn header(layout: Layout, channel: &str) -> Header {
@@ -186,7 +186,7 @@ fn a_file_goes_before_a_session_of_its_name() {
 
     let run = Command::new(REPLAY).args(["info", name]).current_dir(folder.path()).output().unwrap();
     assert!(out(&run).contains("events     1\n"), "{run:?}");
-    assert!(open("last", Shelf { data: Some(folder.path()), socket: None }).is_err());
+    assert!(open("last", Shelf { data: Some(folder.path()), socket: None }, Wanted::Events).is_err());
 }
 
 #[test]

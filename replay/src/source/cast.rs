@@ -11,7 +11,7 @@ use std::{
 use recording::{AvtReplica, CastHeader, Ending, Event, Keyframe, Layout, Replica as _, Timeline, decode};
 
 use super::{
-    About, Flaw, Growth, Source, SourceFault,
+    About, Flaw, Growth, Source, SourceFault, Wanted,
     indexer::{IndexFault, Indexer, News, Place, has_terminal},
 };
 
@@ -35,25 +35,25 @@ impl CastSource {
     ///
     /// # Errors
     /// It cannot be read, or is no asciicast.
-    pub fn open(path: &Path) -> Result<Self, IndexFault> {
+    pub fn open(path: &Path, wanted: Wanted) -> Result<Self, IndexFault> {
         let file = File::open(path)?;
         let facts = file.metadata()?;
         if facts.is_dir() {
             return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
         }
         let bytes = facts.is_file().then_some(facts.len());
-        Self::of(file, bytes, path.display().to_string())
+        Self::of(file, bytes, path.display().to_string(), wanted)
     }
 
     /// Reads standard input.
     ///
     /// # Errors
     /// It cannot be read, or is no asciicast.
-    pub fn stdin() -> Result<Self, IndexFault> {
+    pub fn stdin(wanted: Wanted) -> Result<Self, IndexFault> {
         if stdin().is_terminal() {
             return Err(io::Error::other("it is the terminal, and a cast is expected through a pipe").into());
         }
-        Self::of(stdin(), None, "standard input".into())
+        Self::of(stdin(), None, "standard input".into(), wanted)
     }
 
     /// Reads whatever gives bytes; `name` is what it goes by.
@@ -64,8 +64,9 @@ impl CastSource {
         input: impl Read + Send + 'static,
         bytes: Option<u64>,
         name: String,
+        wanted: Wanted,
     ) -> Result<Self, IndexFault> {
-        let indexer = Indexer::start(input)?;
+        let indexer = Indexer::start(input, wanted)?;
         Ok(CastSource {
             about: About::of_cast(name, &indexer.header),
             indexer,

@@ -21,7 +21,7 @@ use recording::{
     AvtReplica, CastFault, CastHeader, CastReader, Encoder, Ending, Event, Fill, Layout, Replica as _, Span,
 };
 
-use super::show;
+use super::{Wanted, show};
 
 /// Bytes that are read at once.
 const READ_BYTES: usize = 64 * 1024;
@@ -97,7 +97,7 @@ impl Indexer {
     ///
     /// # Errors
     /// The input does not begin with a header, cannot be read, or there is no room for a temporary file.
-    pub fn start(input: impl Read + Send + 'static) -> Result<Indexer, IndexFault> {
+    pub fn start(input: impl Read + Send + 'static, wanted: Wanted) -> Result<Indexer, IndexFault> {
         let no_room = |fault| IndexFault::NoRoom { dir: std::env::temp_dir().display().to_string(), fault };
         let kept = tempfile::tempfile().map_err(no_room)?;
         let read = Arc::new(AtomicU64::new(0));
@@ -116,7 +116,7 @@ impl Indexer {
         }
         let header = reader.header().cloned().ok_or(CastFault::Empty)?;
         let work = Work {
-            replica: AvtReplica::blank(header.cols, header.rows),
+            replica: (wanted == Wanted::Screens).then(|| AvtReplica::blank(header.cols, header.rows)),
             has_terminal: has_terminal(&header),
             fill: Fill::new(Layout::Lines, header.cols, header.rows),
             kept: kept.try_clone().map_err(no_room)?,
@@ -166,7 +166,8 @@ struct Open {
 }
 
 struct Work {
-    replica: AvtReplica,
+    /// What key frames are made of, if screens are wanted.
+    replica: Option<AvtReplica>,
     has_terminal: bool,
     fill: Fill,
     kept: File,
@@ -241,7 +242,9 @@ impl Work {
             let bytes = open.plain.len() - before;
             self.since_keyframe = self.since_keyframe.saturating_add(bytes);
             self.fill.add(&event, bytes);
-            show(&mut self.replica, &event, self.has_terminal);
+            if let Some(replica) = &mut self.replica {
+                show(replica, &event, self.has_terminal);
+            }
             open.events.push(event);
             self.open = Some(open);
             if self.fill.is_full() {
@@ -251,11 +254,13 @@ impl Work {
         Ok(())
     }
 
-    /// A segment begins, with the screen as it is now if the last key frame is far enough for its size.
+    /// A segment begins, with the screen as it is now if one is wanted and the last key frame is far enough for its size.
     fn begin(&mut self) -> io::Result<Open> {
         let mut keyframe = Vec::new();
-        if self.since_keyframe.saturating_mul(KEYFRAME_SHARE) >= self.keyframe_bytes {
-            let plain = self.replica.keyframe().to_bytes();
+        if let Some(replica) = &self.replica
+            && self.since_keyframe.saturating_mul(KEYFRAME_SHARE) >= self.keyframe_bytes
+        {
+            let plain = replica.keyframe().to_bytes();
             (self.since_keyframe, self.keyframe_bytes) = (0, plain.len());
             keyframe = zstd::bulk::compress(&plain, ZSTD_LEVEL)?;
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use archive::{Library, LibraryFault, Match};
 use recording::SessionId;
 
-use super::{CastSource, IndexFault, SessionSource, Source};
+use super::{CastSource, IndexFault, SessionSource, Source, Wanted};
 
 /// Where a store is looked for if nobody says where and no server answers: here, and where the package puts it.
 const STORES: [&str; 2] = ["data", "/var/lib/bastion"];
@@ -78,22 +78,22 @@ const ID_BEGINNING_MIN: usize = 5;
 ///
 /// # Errors
 /// There is no such thing, or it cannot be read.
-pub fn open(name: &str, shelf: Shelf<'_>) -> Result<Box<dyn Source>, OpenFault> {
+pub fn open(name: &str, shelf: Shelf<'_>, wanted: Wanted) -> Result<Box<dyn Source>, OpenFault> {
     let cast = |fault| OpenFault::Cast { name: name.into(), fault };
     if name == "-" {
-        return Ok(Box::new(CastSource::stdin().map_err(cast)?));
+        return Ok(Box::new(CastSource::stdin(wanted).map_err(cast)?));
     }
     let is_file = Path::new(name).exists();
     let is_id = name.parse::<SessionId>().is_ok();
     let begins_an_id =
         name.len() >= ID_BEGINNING_MIN && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if is_file && name != "last" || name != "last" && !is_id && !begins_an_id {
-        return Ok(Box::new(CastSource::open(Path::new(name)).map_err(cast)?));
+        return Ok(Box::new(CastSource::open(Path::new(name), wanted).map_err(cast)?));
     }
     match open_session(name, shelf) {
         // A word that begins no id was meant for a file.
         Err(OpenFault::Unknown { .. } | OpenFault::NoStore { .. }) if name != "last" && !is_id => {
-            Ok(Box::new(CastSource::open(Path::new(name)).map_err(cast)?))
+            Ok(Box::new(CastSource::open(Path::new(name), wanted).map_err(cast)?))
         }
         opened => opened,
     }
