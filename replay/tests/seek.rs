@@ -12,7 +12,9 @@ use std::{
 };
 
 use common::cast;
-use recording::{AvtReplica, CastReader, Cell, Cursor, Elapsed, Replica};
+use recording::{
+    AvtReplica, CastReader, Cell, Cursor, Elapsed, Event, Replica, SEGMENT_COST_MAX, What, cost,
+};
 use replay::{
     reel::Reel,
     source::{CastSource, Source, Wanted, await_all},
@@ -182,4 +184,31 @@ fn winding_back_reads_no_more_than_a_key_frame_and_one_segment() {
     let spans = source.timeline().spans();
     assert!(spans.len() > 40 && spans.iter().all(|span| span.has_keyframe));
     assert!(spans.iter().all(|span| span.plain_bytes < 80 * 1024));
+}
+
+#[test]
+fn an_event_that_takes_long_to_show_can_be_looked_into() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "\u{4e2d}\x1b[65535b\x1b[2J\x1b[H\x1b[65535L".repeat(5_000);
+    let path = cast(folder.path(), "costly.cast", (100, 30), &[(1.0, "o", &text), (2.0, "o", "end")]);
+    let read = |wanted| {
+        let mut source = CastSource::open(&path, wanted).unwrap();
+        await_all(&mut source);
+        let segments = 0..source.timeline().spans().len();
+        segments.map(|segment| source.events(segment).unwrap().to_vec()).collect::<Vec<_>>()
+    };
+    let output = |event: &Event| match &event.what {
+        What::Output(data) => data.clone(),
+        what => panic!("{what:?}"),
+    };
+    let joined = |events: &[Event]| events.iter().map(output).collect::<Vec<_>>().concat();
+
+    let (shown, exported) = (read(Wanted::Screens), read(Wanted::Events).concat());
+    for segment in &shown {
+        let cost = cost(&joined(segment), 100, 30);
+        assert!(cost < 3 * SEGMENT_COST_MAX, "{cost:?} without a key frame");
+    }
+    assert_eq!(exported.len(), 2);
+    assert_eq!(joined(&shown.concat()), joined(&exported));
+    seeks_as_it_plays(&path);
 }

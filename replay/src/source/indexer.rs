@@ -17,8 +17,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use recording::{
-    AvtReplica, CastFault, CastHeader, CastReader, Encoder, Ending, Event, Fill, Layout, Replica as _, Span,
+    AvtReplica, CastFault, CastHeader, CastReader, Encoder, Ending, Event, Fill, Layout, Replica as _,
+    SEGMENT_COST_MAX, Span, What, cost,
 };
 
 use super::{Wanted, show};
@@ -37,6 +39,10 @@ const MARKERS_MAX: usize = 10_000;
 const RESIZES_MAX: usize = 16;
 /// The most characters that are kept of a marker.
 const LABEL_CHARS_MAX: usize = 200;
+/// An event is cut if it costs as much to show as so many segments may: 48 ms, which a viewer begins to feel.
+const SEGMENTS_TO_CUT: usize = 16;
+/// And never into smaller pieces: one sequence alone may cost more than a segment.
+const CUT_BYTES_MIN: usize = 64;
 /// How hard to compress what is kept only while the player runs.
 const ZSTD_LEVEL: i32 = 1;
 
@@ -233,23 +239,31 @@ impl Work {
 
     fn take(&mut self, events: &mut Vec<Event>) -> Result<(), Stop> {
         for event in events.drain(..) {
-            let mut open = match self.open.take() {
-                Some(open) => open,
-                None => self.begin()?,
-            };
-            let before = open.plain.len();
-            Encoder::Chunks.write(&event, &mut open.plain);
-            let bytes = open.plain.len() - before;
-            self.since_keyframe = self.since_keyframe.saturating_add(bytes);
-            self.fill.add(&event, bytes);
-            if let Some(replica) = &mut self.replica {
-                show(replica, &event, self.has_terminal);
+            match self.replica.as_ref().and_then(|replica| pieces(&event, replica.size())) {
+                Some(pieces) => pieces.into_iter().try_for_each(|piece| self.add(piece))?,
+                None => self.add(event)?,
             }
-            open.events.push(event);
-            self.open = Some(open);
-            if self.fill.is_full() {
-                self.close()?;
-            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, event: Event) -> Result<(), Stop> {
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.begin()?,
+        };
+        let before = open.plain.len();
+        Encoder::Chunks.write(&event, &mut open.plain);
+        let bytes = open.plain.len() - before;
+        self.since_keyframe = self.since_keyframe.saturating_add(bytes);
+        self.fill.add(&event, bytes);
+        if let Some(replica) = &mut self.replica {
+            show(replica, &event, self.has_terminal);
+        }
+        open.events.push(event);
+        self.open = Some(open);
+        if self.fill.is_full() {
+            self.close()?;
         }
         Ok(())
     }
@@ -291,6 +305,26 @@ impl Work {
             *label = label.chars().take(LABEL_CHARS_MAX).collect();
         }
     }
+}
+
+/// An event that takes long to show, in pieces of the same instant that do not; none if it takes no longer than usual. One
+/// line of a cast may ask for a minute's work, and without a key frame in it nobody could look at what it leaves before
+/// all of that was done.
+fn pieces(event: &Event, (cols, rows): (u16, u16)) -> Option<Vec<Event>> {
+    let (make, data): (fn(Bytes) -> What, _) = match &event.what {
+        What::Output(data) => (What::Output, data),
+        What::ErrorOutput(data) => (What::ErrorOutput, data),
+        What::Notice(data) => (What::Notice, data),
+        _ => return None,
+    };
+    let segments = cost(data, cols, rows).as_micros() / SEGMENT_COST_MAX.as_micros();
+    let segments = usize::try_from(segments).unwrap_or(usize::MAX);
+    if segments < SEGMENTS_TO_CUT {
+        return None;
+    }
+    let bytes = (data.len() / segments).max(CUT_BYTES_MIN);
+    let piece = |from| make(data.slice(from..data.len().min(from + bytes)));
+    Some((0..data.len()).step_by(bytes).map(|from| Event { at: event.at, what: piece(from) }).collect())
 }
 
 /// Whether these lines were on a terminal: all are, but those of our own recordings of channels without one.
