@@ -134,7 +134,9 @@ fn without_file_handles_old_sessions_live_and_new_ones_come_back_later() {
     shell.send("exit\r");
     shell.out.wait_from(at, "exit", SHORT);
     shell.done(SHORT);
-    assert!(bastion.sessions_of("ana").iter().all(|session| session["state"] == "finished"));
+    within(SHORT, "all sessions to be finished", || {
+        bastion.sessions_of("ana").iter().all(|session| session["state"] == "finished").then_some(())
+    });
 }
 
 #[test]

@@ -83,16 +83,15 @@ pub fn open(name: &str, shelf: Shelf<'_>, wanted: Wanted) -> Result<Box<dyn Sour
     if name == "-" {
         return Ok(Box::new(CastSource::stdin(wanted).map_err(cast)?));
     }
-    let is_file = Path::new(name).exists();
-    let is_id = name.parse::<SessionId>().is_ok();
+    let is_id = name == "last" || name.parse::<SessionId>().is_ok();
     let begins_an_id =
         name.len() >= ID_BEGINNING_MIN && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if is_file && name != "last" || name != "last" && !is_id && !begins_an_id {
+    if !is_id && !begins_an_id || name != "last" && Path::new(name).exists() {
         return Ok(Box::new(CastSource::open(Path::new(name), wanted).map_err(cast)?));
     }
     match open_session(name, shelf) {
         // A word that begins no id was meant for a file.
-        Err(OpenFault::Unknown { .. } | OpenFault::NoStore { .. }) if name != "last" && !is_id => {
+        Err(OpenFault::Unknown { .. } | OpenFault::NoStore { .. }) if !is_id => {
             Ok(Box::new(CastSource::open(Path::new(name), wanted).map_err(cast)?))
         }
         opened => opened,
