@@ -26,6 +26,7 @@ use crate::{
     live::Place,
     login::{InteractiveAnswer, SignIn},
     squeeze::Squeeze,
+    storm,
 };
 
 /// Forwards and the like that are refused before the connection is ended: a client that goes on is not a person's.
@@ -172,6 +173,7 @@ impl server::Handler for Connection {
         _: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
+        storm::strike(user);
         self.user = user.to_owned();
         let answers = response.map(|answers| {
             answers.map(|answer| String::from_utf8_lossy(&answer).into_owned()).collect::<Vec<_>>()

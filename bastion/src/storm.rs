@@ -1,14 +1,24 @@
-//! A switch for tests: every wait of every session is cut short at random.
+//! Switches for tests, in the environment variable `BASTION_STORM`; without it they cost nothing.
 //!
-//! A writer that loses or repeats bytes when its wait is interrupted shows itself within a second of this. It is on
-//! when the environment variable `BASTION_STORM` is set to 1, and costs nothing otherwise.
+//! `1` cuts every wait of every session short at random: a writer that loses or repeats bytes when its wait is
+//! interrupted shows itself within a second of this. `panic=NAME` stands for a mistake of ours: the connection of whoever
+//! signs in by that name panics.
 
 use std::{cell::Cell, sync::OnceLock};
 
+fn switch() -> &'static str {
+    static SWITCH: OnceLock<String> = OnceLock::new();
+    SWITCH.get_or_init(|| std::env::var("BASTION_STORM").unwrap_or_default())
+}
+
+/// Panics for this user, if that is switched on.
+pub fn strike(user: &str) {
+    assert!(switch().strip_prefix("panic=") != Some(user), "switched on by BASTION_STORM");
+}
+
 /// Never done, unless the storm is on: then done after 0 to 3 turns of the scheduler.
 pub async fn jolt() {
-    static ON: OnceLock<bool> = OnceLock::new();
-    if !ON.get_or_init(|| std::env::var("BASTION_STORM").is_ok_and(|value| value == "1")) {
+    if switch() != "1" {
         return std::future::pending().await;
     }
     thread_local!(static SEED: Cell<u32> = const { Cell::new(1) });

@@ -142,3 +142,29 @@ fn connections_of_one_person_are_limited() {
         (ana.ssh(&["web1", "true"]).done().code == Some(0)).then_some(())
     });
 }
+
+#[test]
+fn a_connection_that_panics_ends_alone() {
+    let bastion = Setup::default().env("BASTION_STORM", "panic=zed").start();
+    let ana = bastion.caller("ana");
+    let shell = ana.ssh(&["web1"]).options(&["-t"]).on_terminal(80, 24);
+    let at = shell.out.wait("target> ", SHORT);
+
+    let zed = bastion.stranger("zed");
+    assert_eq!(zed.ssh(&["web1", "true"]).attended().on_terminal(100, 30).done(SHORT).code, Some(255));
+    bastion.logged("connection task failed");
+
+    shell.send("echo still-here; exit\r");
+    shell.out.wait_from(at, "\nstill-here\r\n", SHORT);
+    assert_eq!(shell.done(SHORT).code, Some(0));
+    assert_eq!(ana.ssh(&["web1", "echo in"]).done().expect_ok("a new session").text().trim(), "in");
+}
+
+#[test]
+fn a_banner_stands_on_a_line_of_its_own() {
+    let bastion = Setup::default().table("[ssh]\nbanner = \"mind the step\"").start();
+    let ana = bastion.caller("ana");
+
+    let done = ana.ssh(&["web1", "echo in"]).options(&["-o", "LogLevel=INFO"]).done().expect_ok("a command");
+    assert_eq!(done.err, "mind the step\r\n");
+}

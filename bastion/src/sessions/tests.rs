@@ -94,6 +94,15 @@ fn a_folder_that_is_none_is_named() {
     let fault = said(std::path::Path::new("/nonexistent/data"), &[]).unwrap_err();
 
     assert!(fault.what.contains("/nonexistent/data") && fault.way_out.is_some(), "{fault}");
+
+    let empty = tempfile::tempdir().unwrap();
+    let fault = said(empty.path(), &[]).unwrap_err();
+    assert!(fault.what.contains("there is no store in"), "{fault}");
+    assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "asking makes no store");
+
+    let line = ["sessions", "--config", "/nonexistent/bastion.toml"];
+    let fault = run(&Line::try_parse_from(line).unwrap().args, &mut Vec::new()).unwrap_err();
+    assert!(fault.what.contains("/nonexistent/bastion.toml"), "{fault}");
 }
 
 #[test]
