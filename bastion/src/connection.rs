@@ -7,13 +7,15 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
 
-use gate::{Env, Forwarding, Notice, Printable};
+use futures::FutureExt;
+use gate::{Env, Forwarding, Notice, Printable, exit_code};
 use russh::{
     Channel, ChannelId, ChannelOpenFailure, Sig,
     server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, VerifiedPublicKey},
@@ -173,7 +175,7 @@ impl server::Handler for Connection {
         _: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
-        storm::strike(user);
+        storm::strike("sign-in", user);
         self.user = user.to_owned();
         let answers = response.map(|answers| {
             answers.map(|answer| String::from_utf8_lossy(&answer).into_owned()).collect::<Vec<_>>()
@@ -231,7 +233,12 @@ impl server::Handler for Connection {
         tokio::spawn(async move {
             let _open = open;
             reply.accept().await;
-            front_desk::serve(house, shared, principal, user, channel, handle).await;
+            let (id, connection) = (channel.id(), shared.id.clone());
+            let served = front_desk::serve(house, shared, principal, user, channel, handle.clone());
+            if AssertUnwindSafe(served).catch_unwind().await.is_err() {
+                tracing::error!(%connection, "a session panicked: this is a mistake of the bastion's, please report it");
+                apologise(&handle, id).await;
+            }
         });
         Ok(())
     }
@@ -395,6 +402,20 @@ impl server::Handler for Connection {
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
         self.refuse_forward(reply, session).await
+    }
+}
+
+/// Ends a channel whose task is gone. Its recording ends as interrupted.
+async fn apologise(handle: &server::Handle, channel: ChannelId) {
+    let line = "\r\nbastion: this session failed inside the bastion, whose log says where; it ends here\r\n";
+    let told = async {
+        handle.extended_data(channel, 1, line).await.map_err(drop)?;
+        handle.exit_status_request(channel, exit_code::BROKEN).await?;
+        handle.eof(channel).await?;
+        handle.close(channel).await
+    };
+    if told.await.is_err() {
+        tracing::debug!("the connection of a session that panicked is gone too");
     }
 }
 

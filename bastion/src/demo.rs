@@ -57,7 +57,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = LISTEN)]
     listen: SocketAddr,
     /// Log this: warn, info, debug
-    #[arg(long, value_name = "FILTER", default_value = "warn")]
+    #[arg(long, value_name = "FILTER", default_value = "warn", value_parser = log::checked)]
     log: String,
 }
 
@@ -172,7 +172,10 @@ fn welcome(listens: SocketAddr, issuer: &DemoIssuer, kept: Option<&Path>) -> Str
     let people =
         demo_issuer::PEOPLE.map(|person| format!("{} (group {})", person.name, person.group)).join(" or ");
     let kept = match kept {
-        Some(folder) => format!("What is recorded stays in {0} (replay --data {0} last).", folder.display()),
+        Some(folder) => format!(
+            "What is recorded stays in {0} (cargo run --release -p replay -- last --data {0}).",
+            folder.display()
+        ),
         None => "What is recorded goes when this ends; --data FOLDER keeps it.".to_owned(),
     };
     format!(

@@ -42,6 +42,8 @@ const READ_BYTES: usize = 32 * 1024;
 /// After its program has ended, how long a silent output is waited for that somebody in the background still holds.
 const LEFTOVERS_MAX: Duration = Duration::from_millis(300);
 
+/// How long accepting pauses when it fails.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 /// What a shell answers for a program that is there and cannot be started.
 const CANNOT_RUN: i32 = 126;
 
@@ -68,7 +70,10 @@ impl DemoTarget {
         let guest = Arc::new((gateway, login));
         let task = tokio::spawn(async move {
             loop {
-                let Ok((stream, _)) = door.accept().await else { continue };
+                let Ok((stream, _)) = door.accept().await else {
+                    tokio::time::sleep(ACCEPT_AGAIN).await; // no file handle is free
+                    continue;
+                };
                 let (config, guest) = (config.clone(), guest.clone());
                 tokio::spawn(async move {
                     if stream.set_nodelay(true).is_err() {

@@ -21,7 +21,7 @@ use crate::{
     house::{self, House, Rules},
     menu::{self, Chosen, Item},
     session::{Parts, Session},
-    wire, words,
+    storm, wire, words,
 };
 
 /// How long a channel may be open without saying what it is for.
@@ -40,8 +40,18 @@ pub async fn serve(
     mut channel: Channel<server::Msg>,
     handle: server::Handle,
 ) {
-    let heard = hear_opening(&house, &mut channel);
-    let Ok(Some((opening, input_ended))) = tokio::time::timeout(UNSAID_MAX, heard).await else { return };
+    let heard = hear_opening(&house, &shared.id, &mut channel);
+    let (opening, input_ended) = match tokio::time::timeout(UNSAID_MAX, heard).await {
+        Ok(Some(heard)) => heard,
+        Ok(None) => return,
+        Err(_) => {
+            if let Err(fault) = channel.close().await {
+                tracing::debug!(connection = %shared.id, "a silent channel was gone before it was closed: {fault}");
+            }
+            return;
+        }
+    };
+    storm::strike("session", principal.name.as_str());
     let desk = Desk { rules: house.rules(), house, shared, principal, handle, input_ended };
     desk.serve(channel, &user, opening).await;
 }
@@ -49,10 +59,14 @@ pub async fn serve(
 /// Hears what a channel is for; none if it closed without saying.
 ///
 /// A client may end its input before that: answers whether it has.
-async fn hear_opening(house: &House, channel: &mut Channel<server::Msg>) -> Option<(Opening, bool)> {
+async fn hear_opening(
+    house: &House,
+    connection: &str,
+    channel: &mut Channel<server::Msg>,
+) -> Option<(Opening, bool)> {
     let rules = house.rules();
     let (mut pty, mut env, mut refused) = (None, Env::default(), Vec::new());
-    let mut input_ended = false;
+    let (mut input_ended, mut dropped) = (false, 0_usize);
     loop {
         let opens = match channel.wait().await? {
             ChannelMsg::RequestPty {
@@ -74,8 +88,10 @@ async fn hear_opening(house: &House, channel: &mut Channel<server::Msg>) -> Opti
                 continue;
             }
             ChannelMsg::SetEnv { variable_name, variable_value, .. } => {
-                if env.passed().len() < rules.settings.limits.env {
-                    env.set(rules.settings.env_allow.filter(), &variable_name, &variable_value);
+                let has_room = env.passed().len() < rules.settings.limits.env;
+                if !(has_room && env.set(rules.settings.env_allow.filter(), &variable_name, &variable_value))
+                {
+                    dropped += 1;
                 }
                 continue;
             }
@@ -97,6 +113,9 @@ async fn hear_opening(house: &House, channel: &mut Channel<server::Msg>) -> Opti
             ChannelMsg::Close => return None,
             _ => continue,
         };
+        if dropped > 0 {
+            tracing::info!(%connection, dropped, "variables that are not allowed (env_allow), or too many (limits.env)");
+        }
         return Some((Opening { pty, env: env.passed().to_vec(), refused, opens }, input_ended));
     }
 }

@@ -121,19 +121,7 @@ impl House {
     pub fn reload(&self) -> Result<(), Failure> {
         let old = self.rules();
         let settings = match &old.settings.file {
-            // Where to listen, where to write and what to log stay until the program starts anew.
-            Some(file) => {
-                let new = Settings::load(file)?;
-                if new.listen != old.settings.listen {
-                    tracing::warn!("where it listens stays as it is until the program starts anew");
-                }
-                Settings {
-                    listen: old.settings.listen.clone(),
-                    data: old.settings.data.clone(),
-                    log: old.settings.log.clone(),
-                    ..new
-                }
-            }
+            Some(file) => Settings::load(file)?.with_what_stays_of(&old.settings),
             None => old.settings.clone(),
         };
         let rules = Rules::read(settings)?;
@@ -162,7 +150,7 @@ impl House {
                 }
                 Err(fault) => {
                     tracing::warn!("{fault}");
-                    Err(fault.told())
+                    Err(fault.heard())
                 }
             }
         })

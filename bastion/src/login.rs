@@ -265,7 +265,8 @@ impl SignIn {
             }
             (Prompt::Enter, true) => Question::prompt(notice::not_yet(invitation)),
             (Prompt::None, false) => {
-                Question::text(notice::invitation(invitation, self.source.ip().to_canonical(), key))
+                let text = notice::invitation(invitation, self.source.ip().to_canonical(), key);
+                Question::text(format!("{text}and wait here.\n"))
             }
             (Prompt::None, true) => Question::default(),
         }

@@ -24,7 +24,8 @@ pub enum Mark {
 }
 
 impl Mark {
-    fn is_reached(self, at: Positions) -> bool {
+    /// Whether the record is so far.
+    pub fn is_reached(self, at: Positions) -> bool {
         match self {
             Mark::Written(event) => event <= at.written,
             Mark::Synced(event) => event <= at.synced,
@@ -38,8 +39,6 @@ pub trait Message: Sized {
     fn joinable(&mut self) -> Option<&mut Bytes>;
     /// Bytes of payload.
     fn len(&self) -> usize;
-    /// Whether `last`, which waits just before this, need not be said any more.
-    fn replaces(&self, last: &Self) -> bool;
 }
 
 /// A send that was begun.
@@ -97,10 +96,6 @@ impl<M: Message> Outbox<M> {
     /// Appends a message that leaves once `mark` is reached.
     pub fn push(&mut self, message: M, mark: Mark) {
         if self.broken {
-            return;
-        }
-        if let Some(last) = self.waiting.back_mut().filter(|(_, last)| message.replaces(last)) {
-            *last = (mark, message); // neither has bytes
             return;
         }
         let payload = message.len();
@@ -245,9 +240,6 @@ mod tests {
         fn len(&self) -> usize {
             self.0.len()
         }
-        fn replaces(&self, last: &Self) -> bool {
-            self.0.is_empty() && last.0.is_empty()
-        }
     }
 
     fn outbox() -> (Outbox<Text>, Arc<AtomicUsize>, Arc<Mutex<Vec<u8>>>) {
@@ -338,19 +330,6 @@ mod tests {
 
         assert_eq!(sent.lock().unwrap().len(), 20_000);
         assert_eq!(backlog.load(Relaxed), 0);
-    }
-
-    #[test]
-    fn what_replaces_the_one_before_it_takes_its_place() {
-        let (mut outbox, _, _) = outbox();
-        outbox.push(text("a"), Mark::Written(1));
-        for event in 2..100 {
-            outbox.push(text(""), Mark::Written(event));
-        }
-        outbox.push(text("b"), Mark::Written(100));
-
-        assert_eq!(outbox.waiting.len(), 3);
-        assert_eq!(outbox.waiting[1].0, Mark::Written(99));
     }
 
     #[test]

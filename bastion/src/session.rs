@@ -35,6 +35,9 @@ use crate::{
 /// The target has an SSH connection of its own per session, so leaving it unread stops nobody else.
 const TO_CLIENT_BYTES_MAX: usize = 1 << 20;
 
+/// Events that may wait for a disk that is slow before the target is left unread, also when nobody reads what it says.
+const EVENTS_BEHIND_MAX: u64 = 256;
+
 /// A target's channel, and the connection that it lives on.
 pub struct Dialled {
     /// The session channel, open.
@@ -49,8 +52,8 @@ pub type HangUp = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// How long a polite goodbye to a target may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
 
-/// A dial under way. A failure is one printable line for the client.
-pub type Dialling = Pin<Box<dyn Future<Output = Result<Dialled, String>> + Send>>;
+/// A dial under way. A failure is what the gate hears of it.
+pub type Dialling = Pin<Box<dyn Future<Output = Result<Dialled, FromTarget>> + Send>>;
 
 /// Begins a dial; made by the caller, so that the loop names no keys and no addresses.
 pub type Dial = Box<dyn Fn(Grant) -> Dialling + Send>;
@@ -58,13 +61,15 @@ pub type Dial = Box<dyn Fn(Grant) -> Dialling + Send>;
 /// The target's side of a session.
 enum Target {
     Undialled,
+    /// Dialled once the record is so far.
+    Granted(Grant, Mark),
     Dialling(Dialling),
     Open(ChannelReadHalf),
     Gone,
 }
 
 enum FromDialOrTarget {
-    Dialled(Result<Dialled, String>),
+    Dialled(Result<Dialled, FromTarget>),
     Sent(Option<ChannelMsg>),
 }
 
@@ -74,7 +79,9 @@ impl Target {
         match self {
             Target::Dialling(dialling) => FromDialOrTarget::Dialled(dialling.await),
             Target::Open(channel) if reads => FromDialOrTarget::Sent(channel.wait().await),
-            Target::Undialled | Target::Open(_) | Target::Gone => std::future::pending().await,
+            Target::Undialled | Target::Granted(..) | Target::Open(_) | Target::Gone => {
+                std::future::pending().await
+            }
         }
     }
 }
@@ -179,7 +186,7 @@ impl Session {
         match step {
             Step::Record(event, WaitsFor::Written) => self.mark = Mark::Written(self.tape.append(event)),
             Step::Record(event, WaitsFor::Synced) => self.mark = Mark::Synced(self.tape.append_synced(event)),
-            Step::Dial(grant) => self.target = Target::Dialling((self.dial)(grant)),
+            Step::Dial(grant) => self.target = Target::Granted(grant, self.mark),
             Step::ToTarget(message) => self.to_target.push(message, self.mark),
             Step::ToClient(message) => self.to_client.push(ClientMessage::Send(message), self.mark),
             Step::Tell(sentence) => {
@@ -212,7 +219,8 @@ impl Session {
                 return None;
             }
             let deadline = self.gate.deadline().map(|at| self.instant(at));
-            let target_is_heard = self.to_client.bytes() < TO_CLIENT_BYTES_MAX;
+            let target_is_heard =
+                self.to_client.bytes() < TO_CLIENT_BYTES_MAX && self.tape.behind() < EVENTS_BEHIND_MAX;
             tokio::select! {
                 sent = self.client.wait(), if self.client_is_open => match wire::from_client(sent) {
                     Some(FromClient::Close) => {
@@ -261,10 +269,10 @@ impl Session {
                 self.target = Target::Open(hears);
                 return Some(FromTarget::Dialled);
             }
-            FromDialOrTarget::Dialled(Err(line)) => FromTarget::Unreachable(line),
+            FromDialOrTarget::Dialled(Err(message)) => message,
             FromDialOrTarget::Sent(sent) => wire::from_target(sent)?,
         };
-        if matches!(message, FromTarget::Unreachable(_) | FromTarget::Close) {
+        if matches!(message, FromTarget::Unreachable(_) | FromTarget::Misconfigured | FromTarget::Close) {
             self.target = Target::Gone;
             self.to_target.break_off();
         }
@@ -275,6 +283,11 @@ impl Session {
     fn release(&mut self, positions: Positions) -> Option<Heard> {
         self.to_client.release(positions);
         self.to_target.release(positions);
+        if let Target::Granted(grant, mark) = &self.target
+            && mark.is_reached(positions)
+        {
+            self.target = Target::Dialling((self.dial)(grant.clone()));
+        }
         if !std::mem::take(&mut self.unrecorded) {
             return None;
         }
@@ -284,7 +297,7 @@ impl Session {
 
     /// Close has left; or the client is gone and the target has what it sent.
     fn is_over(&self) -> bool {
-        let undialled = matches!(self.target, Target::Undialled | Target::Dialling(_));
+        let undialled = matches!(self.target, Target::Undialled | Target::Granted(..) | Target::Dialling(_));
         self.reason.is_some() && self.to_client.is_empty()
             || !self.client_is_open && (self.to_target.is_empty() || undialled)
     }
@@ -331,10 +344,6 @@ impl Message for ClientMessage {
             _ => 0,
         }
     }
-
-    fn replaces(&self, _: &Self) -> bool {
-        false
-    }
 }
 
 impl Message for ToTarget {
@@ -350,10 +359,5 @@ impl Message for ToTarget {
             ToTarget::Data(bytes) | ToTarget::Exec(bytes) => bytes.len(),
             _ => 0,
         }
-    }
-
-    /// A terminal has the size that it was given last.
-    fn replaces(&self, last: &Self) -> bool {
-        matches!((self, last), (ToTarget::Resize { .. }, ToTarget::Resize { .. }))
     }
 }

@@ -231,7 +231,7 @@ fn table(sessions: &[Summary]) -> String {
                 printable(&s.person),
                 printable(&format!("{}@{}", s.login, s.target)),
                 state(s.state).to_owned(),
-                printable(&s.outcome.to_string()),
+                short(&printable(&s.outcome.to_string())),
                 printable(s.command.as_deref().unwrap_or(&s.channel)),
             ]
         })
@@ -281,6 +281,15 @@ fn description(summary: &Summary, recording: &OpenRecording) -> String {
         text += &format!("{:10}{}\n", duration(at.as_micros()), printable(label));
     }
     text
+}
+
+/// What a column has room for; `sessions show` has all of it.
+fn short(text: &str) -> String {
+    const CHARS_MAX: usize = 40;
+    match text.chars().nth(CHARS_MAX) {
+        None => text.to_owned(),
+        Some(_) => text.chars().take(CHARS_MAX - 1).chain(['\u{2026}']).collect(),
+    }
 }
 
 fn state(state: State) -> &'static str {

@@ -8,10 +8,12 @@ mod targets;
 mod toml_file;
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
+use gate::Name;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 pub use env_allow::EnvAllow;
@@ -29,6 +31,8 @@ use toml_file::Source;
 pub struct Settings {
     /// The file they were read from; none if they were made by the program (the demo).
     pub file: Option<PathBuf>,
+    /// Keys of the file that the command line or the environment says instead.
+    pub given: Vec<&'static str>,
     /// Where to listen.
     pub listen: Listen,
     /// The folder for recordings, keys and state.
@@ -68,6 +72,8 @@ pub struct Listen {
 pub struct Keys {
     /// The file with the vault's master key, used if neither the environment nor systemd has it.
     pub master_key_file: Option<PathBuf>,
+    /// Which key opens the targets with a label (`env=prod`) that name none themselves.
+    pub by_label: BTreeMap<String, Name>,
 }
 
 /// `[recording]`
@@ -148,6 +154,9 @@ impl SettingsArgs {
     /// As [`Settings::load`].
     pub fn load(&self) -> Result<Settings, SettingsFault> {
         let mut settings = Settings::load(&self.settings)?;
+        let given =
+            [("listen", !self.listen.is_empty()), ("data", self.data.is_some()), ("log", self.log.is_some())];
+        settings.given = given.into_iter().filter_map(|(key, is_given)| is_given.then_some(key)).collect();
         if !self.listen.is_empty() {
             settings.listen.ssh.clone_from(&self.listen);
         }
@@ -221,14 +230,16 @@ impl Settings {
         let source = Source::read(file)?;
         let File { listen, data, policy, keys, login, ssh, limits, recording, env_allow, log, targets } =
             source.parse()?;
-        let targets = Targets::read(&source, targets, &source.beside(Path::new(TARGETS_FOLDER)))?;
+        let targets =
+            Targets::read(&source, targets, &source.beside(Path::new(TARGETS_FOLDER)), &keys.by_label)?;
         let beside = |path: Option<PathBuf>| path.map(|path| source.beside(&path));
         Ok(Settings {
             file: Some(file.to_owned()),
+            given: Vec::new(),
             listen,
             data: source.beside(&data),
             policy: source.beside(&policy),
-            keys: Keys { master_key_file: beside(keys.master_key_file) },
+            keys: Keys { master_key_file: beside(keys.master_key_file), ..keys },
             login: Login {
                 client_secret_file: beside(login.client_secret_file),
                 ca_file: beside(login.ca_file),
@@ -243,15 +254,42 @@ impl Settings {
         })
     }
 
+    /// These, read anew while the server runs, but for what takes a new start: that stays as in `old`, and the log names
+    /// what was changed in vain.
+    pub fn with_what_stays_of(self, old: &Settings) -> Settings {
+        let changed = [
+            ("listen", self.listen != old.listen && !old.given.contains(&"listen")),
+            ("data", self.data != old.data && !old.given.contains(&"data")),
+            ("log", self.log != old.log && !old.given.contains(&"log")),
+            ("login", self.login != old.login),
+            ("recording", self.recording != old.recording),
+            ("ssh.host_keys", self.ssh.host_keys != old.ssh.host_keys),
+        ];
+        for (key, _) in changed.iter().filter(|(_, is_changed)| *is_changed) {
+            tracing::warn!("{key} stays as it was until the program starts anew");
+        }
+        Settings {
+            listen: old.listen.clone(),
+            data: old.data.clone(),
+            log: old.log.clone(),
+            login: old.login.clone(),
+            recording: old.recording,
+            ssh: Ssh { host_keys: old.ssh.host_keys.clone(), ..self.ssh },
+            given: old.given.clone(),
+            ..self
+        }
+    }
+
     /// Settings that no file names: all in `data`, listening at `listen`, people vouched for as `login` says, no
     /// targets yet.
     pub fn embedded(data: &Path, listen: SocketAddr, login: Login) -> Settings {
         Settings {
             file: None,
+            given: Vec::new(),
             listen: Listen { ssh: vec![listen] },
             data: data.to_owned(),
             policy: data.join("policy.toml"),
-            keys: Keys { master_key_file: Some(data.join("master.key")) },
+            keys: Keys { master_key_file: Some(data.join("master.key")), ..Keys::default() },
             login,
             ssh: Ssh::default(),
             limits: Limits::default(),

@@ -1,8 +1,8 @@
 //! Switches for tests, in the environment variable `BASTION_STORM`; without it they cost nothing.
 //!
 //! `1` cuts every wait of every session short at random: a writer that loses or repeats bytes when its wait is
-//! interrupted shows itself within a second of this. `panic=NAME` stands for a mistake of ours: the connection of whoever
-//! signs in by that name panics.
+//! interrupted shows itself within a second of this. `panic STEP NAME` stands for a mistake of ours: the step `sign-in` or `session` of whoever
+//! goes by that name panics.
 
 use std::{cell::Cell, sync::OnceLock};
 
@@ -11,9 +11,11 @@ fn switch() -> &'static str {
     SWITCH.get_or_init(|| std::env::var("BASTION_STORM").unwrap_or_default())
 }
 
-/// Panics for this user, if that is switched on.
-pub fn strike(user: &str) {
-    assert!(switch().strip_prefix("panic=") != Some(user), "switched on by BASTION_STORM");
+/// Panics in this step for this user, if that is switched on.
+pub fn strike(step: &str, user: &str) {
+    let is_meant =
+        switch().strip_prefix("panic ").and_then(|meant| meant.split_once(' ')) == Some((step, user));
+    assert!(!is_meant, "switched on by BASTION_STORM");
 }
 
 /// Never done, unless the storm is on: then done after 0 to 3 turns of the scheduler.

@@ -4,7 +4,7 @@ use std::{fs, io::Read, net::TcpStream, time::Duration};
 
 use tests::{
     provider::Sky,
-    world::{LONG, SHORT, Setup, make_key, press_enter_until_done, within},
+    world::{LONG, SHORT, Setup, make_key, person, press_enter_until_done, user_code, within},
 };
 
 #[test]
@@ -145,7 +145,7 @@ fn connections_of_one_person_are_limited() {
 
 #[test]
 fn a_connection_that_panics_ends_alone() {
-    let bastion = Setup::default().env("BASTION_STORM", "panic=zed").start();
+    let bastion = Setup::default().env("BASTION_STORM", "panic sign-in zed").start();
     let ana = bastion.caller("ana");
     let shell = ana.ssh(&["web1"]).options(&["-t"]).on_terminal(80, 24);
     let at = shell.out.wait("target> ", SHORT);
@@ -167,4 +167,19 @@ fn a_banner_stands_on_a_line_of_its_own() {
 
     let done = ana.ssh(&["web1", "echo in"]).options(&["-o", "LogLevel=INFO"]).done().expect_ok("a command");
     assert_eq!(done.err, "mind the step\r\n");
+}
+
+#[test]
+fn a_session_that_panics_ends_aloud_and_alone() {
+    let bastion = Setup::default().env("BASTION_STORM", "panic session zed").start();
+    let ana = bastion.caller("ana");
+    let zed = bastion.stranger("zed");
+
+    let ssh = zed.ssh(&["web1", "echo in"]).attended().on_terminal(100, 30);
+    bastion.provider().approve_as(&user_code(&ssh), person("zed"));
+    let told = press_enter_until_done(&ssh);
+    assert_eq!(told.code, Some(70), "{}", told.text());
+    assert!(told.text().contains("bastion: this session failed inside the bastion"), "{}", told.text());
+    bastion.logged("a session panicked");
+    assert_eq!(ana.ssh(&["web1", "echo in"]).done().expect_ok("a session").text().trim(), "in");
 }

@@ -74,3 +74,19 @@ fn a_new_target_can_be_reached_after_a_reload() {
 
     within(SHORT, "the new target", || (ana.ssh(&["db1", "true"]).done().code == Some(0)).then_some(()));
 }
+
+#[test]
+fn what_takes_a_new_start_stays_and_is_named() {
+    let bastion = Setup::default().policy(ALL).start();
+    let ana = bastion.caller("ana");
+    let file = bastion.path("bastion.toml");
+    let settings = std::fs::read_to_string(&file).unwrap();
+    let changed = settings.replacen("[login]", "[login]\nbinding = \"0\"", 1);
+    assert_ne!(changed, settings);
+    std::fs::write(&file, changed).unwrap();
+
+    bastion.reload();
+    bastion.logged("login stays as it was until the program starts anew");
+    assert!(!bastion.log().contains("listen stays"), "{}", bastion.log());
+    ana.ssh(&["web1", "true"]).done().expect_ok("her key is bound as before");
+}

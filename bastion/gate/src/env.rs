@@ -1,7 +1,7 @@
 //! Which variables of a client reach a target.
 
 /// More variables than this nobody needs to pass on.
-const PASSED_MAX: usize = 32;
+pub const PASSED_MAX: usize = 32;
 /// Of ours there are few, and each is short.
 const OURS_MAX: usize = 8;
 /// The longest value that is kept of a variable that settings add, or of ours.

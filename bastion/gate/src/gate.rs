@@ -228,6 +228,10 @@ impl Gate {
         match sent {
             FromTarget::Dialled => vec![],
             FromTarget::Unreachable(why) => self.end(&Notice::Unreachable { why }, Reason::Unreachable, now),
+            FromTarget::Misconfigured => {
+                let target = self.grant.target().name.clone();
+                self.end(&Notice::Misconfigured { target }, Reason::Misconfigured, now)
+            }
             FromTarget::Refused => {
                 let (target, kind) = (self.grant.target().name.clone(), self.opening.kind());
                 self.end(&Notice::Refused { target, kind }, Reason::Unreachable, now)
@@ -396,7 +400,10 @@ impl Gate {
         }
         let mut steps = self.say(notice, now);
         steps.extend(match notice {
-            Notice::Ended(why) => self.record_end(why, now),
+            Notice::Ended(why) | Notice::Unreachable { why } => {
+                self.record_end(&Printable::sentence(why), now)
+            }
+            Notice::Refused { .. } => self.record_end(notice, now),
             _ => self.record_end(&reason, now),
         });
         if let Some(code) = notice.exit_code().filter(|_| !self.exit_known) {

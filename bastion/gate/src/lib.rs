@@ -21,7 +21,7 @@ mod screen;
 mod target;
 
 pub use destination::{Caller, Destination, DestinationFault, Said};
-pub use env::{Env, EnvFilter, EnvFilterFault, clean_term};
+pub use env::{Env, EnvFilter, EnvFilterFault, PASSED_MAX, clean_term};
 pub use gate::Gate;
 pub use message::{
     COLS_MAX, FromClient, FromTarget, Heard, Pty, ROWS_MAX, Reason, Step, ToClient, ToTarget, Unrecorded,

@@ -58,6 +58,8 @@ pub enum FromTarget {
     Dialled,
     /// It could not be reached, or did not let us in: one line, printable.
     Unreachable(String),
+    /// What opens the target cannot be had: our own settings are wrong.
+    Misconfigured,
     /// It refused the shell, the command, the subsystem or the terminal.
     Refused,
     /// Standard output.
@@ -164,6 +166,8 @@ pub enum Reason {
     ClientDone,
     /// The target could not be reached, or refused what was asked.
     Unreachable,
+    /// What opens the target could not be had.
+    Misconfigured,
     /// Its time is over by policy.
     TimeOver,
     /// Nothing happened for too long, by policy.
@@ -201,6 +205,7 @@ impl fmt::Display for Reason {
             Reason::TargetDone => "the target closed",
             Reason::ClientDone => "the client closed",
             Reason::Unreachable => "the target could not be reached",
+            Reason::Misconfigured => "the bastion's settings for the target are wrong",
             Reason::TimeOver => "its time was over by policy",
             Reason::Idle => "idle for too long by policy",
             Reason::RecordingFailed => "recording failed",
@@ -215,6 +220,7 @@ impl Reason {
         match self {
             Reason::TargetDone | Reason::ClientDone => None,
             Reason::Unreachable => Some(exit_code::UNREACHABLE),
+            Reason::Misconfigured => Some(exit_code::MISCONFIGURED),
             Reason::TimeOver | Reason::Idle => Some(exit_code::DENIED),
             Reason::RecordingFailed => Some(exit_code::UNRECORDED),
             Reason::Ended => Some(exit_code::TRY_AGAIN),

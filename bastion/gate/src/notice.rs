@@ -15,9 +15,11 @@ pub mod exit_code {
     pub const USAGE: u32 = 64;
     /// The target could not be reached, or refused what was asked (`EX_UNAVAILABLE`).
     pub const UNREACHABLE: u32 = 69;
+    /// A mistake of the bastion's own ended the session (`EX_SOFTWARE`).
+    pub const BROKEN: u32 = 70;
     /// Recording failed, so nothing more may pass (`EX_IOERR`).
     pub const UNRECORDED: u32 = 74;
-    /// Not now: not decided in time, or the bastion goes down (`EX_TEMPFAIL`).
+    /// Not now: no room, or the bastion goes down (`EX_TEMPFAIL`).
     pub const TRY_AGAIN: u32 = 75;
     /// Policy denies it, or does so by now (`EX_NOPERM`).
     pub const DENIED: u32 = 77;
@@ -219,7 +221,7 @@ impl fmt::Display for Forwarding {
 }
 
 /// A length of time in the largest unit that leaves nothing over.
-struct Spoken(Duration);
+pub(crate) struct Spoken(pub(crate) Duration);
 
 impl fmt::Display for Spoken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

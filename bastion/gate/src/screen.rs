@@ -4,7 +4,10 @@
 //! of it, and parsed when something was typed. What is parsed is bounded by a budget, because a few hostile bytes can
 //! keep an emulator busy for long.
 
-use std::num::NonZeroU16;
+use std::{
+    num::NonZeroU16,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use recording::Elapsed;
 
@@ -132,8 +135,6 @@ impl Screen {
         let model = self.model.get_or_insert_with(|| Box::new(Model::new(rows, cols)));
         let mut rest = waiting.as_slice();
         if cut {
-            // What stood before is gone; what flooded the screen left the cursor in its last row.
-            model.parser.process(b"\x18\x1b[999;1H");
             model.lexer = Lexer::default();
             let line = rest.iter().position(|byte| *byte == b'\n');
             rest = line.and_then(|at| rest.get(at + 1..)).unwrap_or(rest);
@@ -144,11 +145,21 @@ impl Screen {
             self.lost = true;
             return None;
         }
-        model.parser.process(rest);
-        if model.parser.screen().size() != (rows, cols) {
-            model.parser.set_size(rows, cols);
+        let shown = unless_it_panics(|| {
+            if cut {
+                // What stood before is gone; what flooded the screen left the cursor in its last row.
+                model.parser.process(b"\x18\x1b[999;1H");
+            }
+            model.parser.process(rest);
+            if model.parser.screen().size() != (rows, cols) {
+                model.parser.set_size(rows, cols);
+            }
+            model.cursor()
+        });
+        if shown.is_none() {
+            self.give_up();
         }
-        Some(model.cursor())
+        shown
     }
 
     /// Parses one byte at once. Only after a look, with nothing kept since.
@@ -163,8 +174,16 @@ impl Screen {
             return Seen::Lost;
         }
         model.parser.callbacks_mut().0 = 0;
-        model.parser.process(&[byte]);
+        if unless_it_panics(|| model.parser.process(&[byte])).is_none() {
+            self.give_up();
+            return Seen::Lost;
+        }
         seen
+    }
+
+    /// The emulator failed: its screen is thrown away, and another one begun when the budget has grown again.
+    fn give_up(&mut self) {
+        (self.model, self.lost, self.budget) = (None, true, 0);
     }
 
     /// Whether the last byte that was watched made the screen scroll.
@@ -214,6 +233,12 @@ impl Screen {
             self.refilled = now;
         }
     }
+}
+
+/// vt100 0.18.1 panics on some output (a wide character that is cut at the edge, with a variation selector), and a target
+/// may send any.
+fn unless_it_panics<T>(parse: impl FnOnce() -> T) -> Option<T> {
+    catch_unwind(AssertUnwindSafe(parse)).ok()
 }
 
 impl Model {
@@ -343,6 +368,22 @@ mod tests {
             Some(Place { row: 49, col: 2 }),
             "known again later"
         );
+    }
+
+    #[test]
+    fn output_that_the_emulator_fails_on_costs_the_screen_and_nothing_else() {
+        let fatal = "\x1b[80B\x1b[999G\u{263a}\u{fe0f}\x1b[1A\x1b[999Ga";
+        let second = |n: u64| Elapsed::from_micros(n * 1_000_000);
+        let mut screen = Screen::new(80, 24);
+        screen.keep(fatal.as_bytes());
+        assert_eq!(screen.look(second(0)), None);
+        screen.keep(b"\r\n$ ");
+        assert_eq!(screen.look(second(1)), Some(Place { row: 23, col: 2 }), "known again later");
+
+        let mut screen = Screen::new(80, 24);
+        screen.look(second(0));
+        assert!(fatal.bytes().any(|byte| screen.watch(byte, second(0)) == Seen::Lost));
+        assert_eq!(screen.cursor(), None);
     }
 
     #[test]

@@ -480,7 +480,8 @@ fn why_a_session_ended_is_recorded_once_and_before_it_closes() {
         (Heard::Target(FromTarget::Close), "the target closed"),
         (Heard::ClientGone, "the client closed"),
         (Heard::End(shutdown.into()), shutdown),
-        (Heard::Target(FromTarget::Unreachable("no route".into())), "the target could not be reached"),
+        (Heard::Target(FromTarget::Unreachable("no route".into())), "no route"),
+        (Heard::Target(FromTarget::Misconfigured), "the bastion's settings for the target are wrong"),
         (Heard::Unrecorded(Unrecorded("disk full".into())), "recording failed"),
     ] {
         let mut bench = Bench::begun(exec("cat"));

@@ -212,7 +212,7 @@ fn a_policy_is_read_aloud_rule_by_rule() {
     assert_eq!(
         sentences[2],
         "dev-look-at-web: group dev may reach target web* with env=production, as readonly, by terminal or exec, \
-         mon,tue,wed,thu,fri 08:00-18:00 Europe/Berlin, for at most 7200 s, idle for at most 900 s"
+         mon,tue,wed,thu,fri 08:00-18:00 Europe/Berlin, for at most 2 hours, idle for at most 15 minutes"
     );
 }
 

@@ -1,18 +1,23 @@
 //! Settings as sentences.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use crate::settings::{Durability, Flow, Prompt, Settings, TargetSettings};
+use crate::settings::{Durability, Flow, LogFormat, Prompt, Settings, TargetSettings};
 
 /// What the settings mean, in plain sentences.
 pub fn settings(settings: &Settings) -> Vec<String> {
-    let Settings { listen, login, ssh, limits, .. } = settings;
+    let Settings { listen, login, ssh, limits, keys, log, .. } = settings;
     let listens: Vec<String> = listen.ssh.iter().map(ToString::to_string).collect();
     let names = |names: &[&str]| names.join(", ");
     let ciphers: Vec<&str> = ssh.ciphers.iter().map(AsRef::as_ref).collect();
     let kex: Vec<&str> = ssh.kex.iter().map(AsRef::as_ref).collect();
+    let macs: Vec<&str> = ssh.macs.iter().map(AsRef::as_ref).collect();
     let env: Vec<&str> = settings.env_allow.patterns().collect();
-    vec![
+    let files = |paths: &[PathBuf]| {
+        paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    };
+    let algorithms: Vec<String> = login.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+    let mut said = vec![
         format!("It listens on {}.", listens.join(" and ")),
         format!("Recordings, keys and state lie in {}.", settings.data.display()),
         format!("The policy is {}, for {} targets.", settings.policy.display(), settings.targets.len()),
@@ -40,10 +45,43 @@ pub fn settings(settings: &Settings) -> Vec<String> {
             time(limits.sign_in_grace)
         ),
         format!(
-            "A connection has at most {} channels, a person {} sessions, a session {} variables.",
-            limits.channels_per_connection, limits.sessions_per_person, limits.env
+            "A connection has at most {} channels, {} attempts to sign in and {} offers of a key; a person {} connections and {} sessions; a session {} variables.",
+            limits.channels_per_connection,
+            limits.attempts,
+            limits.key_offers,
+            limits.connections_per_person,
+            limits.sessions_per_person,
+            limits.env
         ),
-    ]
+        match log.format {
+            LogFormat::Text => format!("The log has what {:?} lets through, as text.", log.filter),
+            LogFormat::Json => format!("The log has what {:?} lets through, as JSON.", log.filter),
+        },
+    ];
+    said.push(format!("The provider is asked for {}; an ID token may be signed with {}; the claim {:?} is an e-mail address.",
+        login.scopes.join(" "), algorithms.join(" or "), login.email_claim));
+    said.push(format!("MACs, where a cipher needs one: {}.", names(&macs)));
+    let sometimes = [
+        (!ssh.host_keys.is_empty()).then(|| format!("It shows the host keys {}.", files(&ssh.host_keys))),
+        ssh.banner.as_ref().map(|banner| format!("Whoever connects is shown the banner {banner:?}.")),
+        login
+            .client_secret_file
+            .as_ref()
+            .map(|file| format!("Its secret at the provider is in {}.", file.display())),
+        login.ca_file.as_ref().map(|file| {
+            format!("The provider may be vouched for by the certificates in {}.", file.display())
+        }),
+        keys.master_key_file.as_ref().map(|file| {
+            format!("The master key is in {}, unless the environment or systemd has it.", file.display())
+        }),
+    ];
+    said.extend(sometimes.into_iter().flatten());
+    said.extend(
+        keys.by_label
+            .iter()
+            .map(|(label, key)| format!("Targets with {label} are opened with key {:?}.", key.as_str())),
+    );
+    said
 }
 
 /// One target in a sentence.

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use gate::Name;
+use gate::{FromTarget, Name};
 use keys::VaultFault;
 
 use crate::pins::PinsFault;
@@ -130,6 +130,14 @@ impl std::fmt::Display for Stage {
 }
 
 impl DialFault {
+    /// What the caller's session hears of it.
+    pub fn heard(&self) -> FromTarget {
+        match &self.problem {
+            DialProblem::Pins(_) | DialProblem::Key(_) => FromTarget::Misconfigured,
+            _ => FromTarget::Unreachable(self.told()),
+        }
+    }
+
     /// One line for the caller: enough to know whom to ask and for what, without addresses or names of keys.
     pub fn told(&self) -> String {
         let target = &self.target;

@@ -128,6 +128,20 @@ impl Bindings {
         Ok(Bindings { tree: store.open_tree("binding")?, folder: folder.to_owned() })
     }
 
+    /// Forgets the bindings that have run out. One that cannot be read goes too: it counts as none.
+    pub fn forget_old(&self, now: i64) -> Result<usize, StoreFault> {
+        let mut forgotten = 0;
+        for pair in &self.tree {
+            let (fingerprint, value) = pair?;
+            if read(&value).is_none_or(|binding| binding.expires_at <= now) {
+                // Only this very value: a sign-in may bind the key anew meanwhile.
+                let gone = self.tree.compare_and_swap(fingerprint, Some(value), None::<&[u8]>)?;
+                forgotten += usize::from(gone.is_ok());
+            }
+        }
+        Ok(forgotten)
+    }
+
     /// The live binding of a key, if it has one.
     pub fn find(&self, fingerprint: &str, now: i64) -> Result<Option<Binding>, StoreFault> {
         let value = self.tree.get(fingerprint)?;
@@ -156,7 +170,10 @@ impl Bindings {
             Ok(())
         });
         match done {
-            Ok(()) => Ok(self.sync()?),
+            Ok(()) => {
+                self.forget_old(now)?;
+                Ok(self.sync()?)
+            }
             Err(TransactionError::Abort(())) => Err(BindFault::Anothers(binding.fingerprint.clone())),
             Err(TransactionError::Storage(fault)) => Err(StoreFault::Sled(fault).into()),
         }
@@ -269,6 +286,18 @@ mod tests {
 
         bindings.used(&old, 2001, "127.0.0.1".parse().unwrap()).unwrap();
         assert_eq!(bindings.find("SHA256:a", 2001).unwrap(), Some(binding_of("1", 2000)));
+    }
+
+    #[tokio::test]
+    async fn bindings_that_have_run_out_are_forgotten_at_the_next_sign_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let bindings = Bindings::open(folder.path()).unwrap();
+        bindings.bind(binding_of("1", 1000), 1000).await.unwrap();
+        let other = Binding { fingerprint: "SHA256:b".into(), ..binding_of("2", 1000 + HOUR) };
+        bindings.bind(other, 1000 + HOUR).await.unwrap();
+
+        assert_eq!(bindings.tree.len(), 1);
+        assert!(bindings.find("SHA256:b", 1000 + HOUR).unwrap().is_some());
     }
 
     #[tokio::test]

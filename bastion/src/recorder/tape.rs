@@ -94,6 +94,11 @@ impl Tape {
         self.put(event, true)
     }
 
+    /// Events that are not known to be written.
+    pub fn behind(&self) -> u64 {
+        self.appended.saturating_sub(self.said.written)
+    }
+
     /// How far the recorder is by now.
     #[cfg(test)]
     pub fn positions(&self) -> Positions {

@@ -38,6 +38,7 @@ pub struct Limits {
     #[serde(deserialize_with = "positive")]
     pub sessions_per_person: usize,
     /// Variables of one session.
+    #[serde(deserialize_with = "variables")]
     pub env: usize,
 }
 
@@ -61,6 +62,16 @@ impl Default for Limits {
 fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     match usize::deserialize(from)? {
         0 => Err(D::Error::custom("0 would let nobody in: write 1 or more")),
+        number => Ok(number),
+    }
+}
+
+fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    match usize::deserialize(from)? {
+        number if number > gate::PASSED_MAX => Err(D::Error::custom(format!(
+            "{number} is more than are ever passed on: write {} or less",
+            gate::PASSED_MAX
+        ))),
         number => Ok(number),
     }
 }

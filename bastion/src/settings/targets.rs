@@ -103,8 +103,13 @@ impl Targets {
     ///
     /// # Errors
     /// If a name is none, or stands in two places, or a value cannot be.
-    pub fn read(main: &Source, tables: Tables, folder: &Path) -> Result<Self, SettingsFault> {
-        let mut reader = Reader::default();
+    pub fn read(
+        main: &Source,
+        tables: Tables,
+        folder: &Path,
+        by_label: &BTreeMap<String, Name>,
+    ) -> Result<Self, SettingsFault> {
+        let mut reader = Reader { by_label, targets: BTreeMap::new(), places: BTreeMap::new() };
         reader.take(main, tables)?;
         for file in toml_files(folder)? {
             let source = Source::read(&file)?;
@@ -115,13 +120,14 @@ impl Targets {
     }
 }
 
-#[derive(Default)]
-struct Reader {
+struct Reader<'a> {
+    /// The keys of targets that name none, by a label of theirs.
+    by_label: &'a BTreeMap<String, Name>,
     targets: BTreeMap<Name, TargetSettings>,
     places: BTreeMap<Name, Place>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn take(&mut self, source: &Source, tables: Tables) -> Result<(), SettingsFault> {
         for (name, table) in tables {
             let place = source.place(Some(name.span()));
@@ -132,7 +138,7 @@ impl Reader {
                 let problem = Problem::TargetTwice { name: name.to_string(), first: first.clone() };
                 return Err(SettingsFault { place, problem });
             }
-            let settings = check(source, &name, table.into_inner())?;
+            let settings = check(source, &name, table.into_inner(), self.by_label)?;
             self.places.insert(name.clone(), place);
             self.targets.insert(name, settings);
         }
@@ -140,10 +146,19 @@ impl Reader {
     }
 }
 
-fn check(source: &Source, name: &Name, table: TargetTable) -> Result<TargetSettings, SettingsFault> {
+fn check(
+    source: &Source,
+    name: &Name,
+    table: TargetTable,
+    by_label: &BTreeMap<String, Name>,
+) -> Result<TargetSettings, SettingsFault> {
     let address = check_address(source, name, &table.address)?;
     let labels = check_labels(source, name, &table.labels)?;
     let default_login = check_logins(source, name, &table)?;
+    let key = match table.key.clone() {
+        Some(key) => key,
+        None => key_by_label(source, name, &table, by_label)?,
+    };
     let target = Target {
         name: name.clone(),
         address,
@@ -151,11 +166,35 @@ fn check(source: &Source, name: &Name, table: TargetTable) -> Result<TargetSetti
         labels,
         logins: table.logins.as_ref().clone(),
         default_login,
-        key: table.key.clone().unwrap_or_else(|| DEFAULT_KEY.parse().expect("a constant name")),
+        key,
     };
     let host_keys = check_host_keys(source, &target, &table)?;
     let connect_timeout = table.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
     Ok(TargetSettings { target, host_keys, connect_timeout })
+}
+
+/// The key of a target that names none: that of a label which it has, or the default one.
+fn key_by_label(
+    source: &Source,
+    name: &Name,
+    table: &TargetTable,
+    by_label: &BTreeMap<String, Name>,
+) -> Result<Name, SettingsFault> {
+    let of = |(label, value): (&Spanned<String>, &Spanned<String>)| {
+        by_label.get(&format!("{}={}", label.as_ref(), value.as_ref())).map(|key| (label.span(), key))
+    };
+    let mut keys = table.labels.iter().filter_map(of);
+    let Some((_, key)) = keys.next() else { return Ok(DEFAULT_KEY.parse().expect("a constant name")) };
+    match keys.find(|(_, other)| *other != key) {
+        None => Ok(key.clone()),
+        Some((span, other)) => Err(source.wrong(
+            span,
+            &format!("targets.{name}.labels"),
+            &format!("{key} and {other}"),
+            "two of its labels have different keys",
+            &format!("key = \"{key}\""),
+        )),
+    }
 }
 
 /// A name or an address, never an option and never a path.

@@ -87,6 +87,7 @@ ca_file = "ca.pem"
 ssh = ["127.0.0.1:2022", "[::1]:2022"]
 [keys]
 master_key_file = "master.key"
+by_label = {{ "env=prod" = "theirs" }}
 [ssh]
 host_keys = ["host"]
 ciphers = ["chacha20-poly1305@openssh.com"]
@@ -126,6 +127,7 @@ connect_timeout = "3s"
     assert_eq!(settings.policy, bench.path("rules.toml"));
     assert_eq!(settings.listen.ssh.len(), 2);
     assert_eq!(settings.keys.master_key_file, Some(bench.path("master.key")));
+    assert_eq!(settings.keys.by_label, [("env=prod".to_owned(), name("theirs"))].into());
     assert_eq!(settings.login.client_secret_file, Some(bench.path("secret")));
     assert_eq!(settings.login.ca_file, Some(bench.path("ca.pem")));
     assert_eq!(settings.login.binding.as_secs(), 90 * 60);
@@ -368,4 +370,26 @@ fn variables_pass_by_name_or_beginning_and_ours_never() {
     for name in ["", "LD_PRELOAD", "PATH", "EDITORS", "BASTION_USER", "lang", "XLC_ALL"] {
         assert!(!passes(name), "{name}");
     }
+}
+
+#[test]
+fn a_target_that_names_no_key_has_that_of_its_label() {
+    let target = |labels: &str, key: &str| {
+        let bench = Bench::with(&format!(
+            "[keys]\nby_label = {{ \"env=prod\" = \"prod\", \"team=web\" = \"web\" }}\n{LOGIN}\n\
+             [targets.web1]\naddress = \"h\"\nlogins = [\"root\"]\nlabels = {{ {labels} }}\n{key}"
+        ));
+        bench.load().map(|settings| settings.targets.get(&name("web1")).unwrap().target.key.to_string())
+    };
+    assert_eq!(target("env = \"prod\"", "").unwrap(), "prod");
+    assert_eq!(target("env = \"prod\"", "key = \"own\"").unwrap(), "own");
+    assert_eq!(target("env = \"test\"", "").unwrap(), DEFAULT_KEY);
+    let both = target("env = \"prod\", team = \"web\"", "").unwrap_err().to_string();
+    assert!(both.contains("different keys") && both.contains("prod and web"), "{both}");
+}
+
+#[test]
+fn more_variables_than_are_ever_passed_on_are_no_limit() {
+    let fault = Bench::with(&format!("[limits]\nenv = 33\n{LOGIN}")).load().unwrap_err().to_string();
+    assert!(fault.contains("write 32 or less"), "{fault}");
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{hours::Hours, pattern::Pattern};
-use crate::{Kind, Limits, Name, Principal, Target};
+use crate::{Kind, Limits, Name, Principal, Target, notice::Spoken};
 
 /// One rule of a policy.
 #[derive(Clone, Debug)]
@@ -200,10 +200,10 @@ impl fmt::Display for Rule {
             write!(f, ", {hours}")?;
         }
         if let Some(longest) = self.limits.longest {
-            write!(f, ", for at most {} s", longest.as_secs())?;
+            write!(f, ", for at most {}", Spoken(longest))?;
         }
         match self.limits.idle {
-            Some(idle) => write!(f, ", idle for at most {} s", idle.as_secs()),
+            Some(idle) => write!(f, ", idle for at most {}", Spoken(idle)),
             None => Ok(()),
         }
     }
