@@ -62,7 +62,7 @@ pub type Dial = Box<dyn Fn(Grant) -> Dialling + Send>;
 enum Target {
     Undialled,
     /// Dialled once the record is so far.
-    Granted(Grant, Mark),
+    Granted(Box<Grant>, Mark),
     Dialling(Dialling),
     Open(ChannelReadHalf),
     Gone,
@@ -186,7 +186,7 @@ impl Session {
         match step {
             Step::Record(event, WaitsFor::Written) => self.mark = Mark::Written(self.tape.append(event)),
             Step::Record(event, WaitsFor::Synced) => self.mark = Mark::Synced(self.tape.append_synced(event)),
-            Step::Dial(grant) => self.target = Target::Granted(grant, self.mark),
+            Step::Dial(grant) => self.target = Target::Granted(grant.into(), self.mark),
             Step::ToTarget(message) => self.to_target.push(message, self.mark),
             Step::ToClient(message) => self.to_client.push(ClientMessage::Send(message), self.mark),
             Step::Tell(sentence) => {
@@ -286,7 +286,7 @@ impl Session {
         if let Target::Granted(grant, mark) = &self.target
             && mark.is_reached(positions)
         {
-            self.target = Target::Dialling((self.dial)(grant.clone()));
+            self.target = Target::Dialling((self.dial)(Grant::clone(grant)));
         }
         if !std::mem::take(&mut self.unrecorded) {
             return None;

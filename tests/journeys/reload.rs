@@ -79,9 +79,9 @@ fn a_new_target_can_be_reached_after_a_reload() {
 fn what_takes_a_new_start_stays_and_is_named() {
     let bastion = Setup::default().policy(ALL).start();
     let ana = bastion.caller("ana");
-    let file = bastion.path("bastion.toml");
+    let file = bastion.settings();
     let settings = std::fs::read_to_string(&file).unwrap();
-    let changed = settings.replacen("[login]", "[login]\nbinding = \"0\"", 1);
+    let changed = settings.replacen("[login]", "[login]\nbinding = \"0s\"", 1);
     assert_ne!(changed, settings);
     std::fs::write(&file, changed).unwrap();
 

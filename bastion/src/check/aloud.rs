@@ -2,21 +2,18 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use gate::Name;
+
 use crate::settings::{Durability, Flow, LogFormat, Prompt, Settings, TargetSettings};
 
 /// What the settings mean, in plain sentences.
 pub fn settings(settings: &Settings) -> Vec<String> {
-    let Settings { listen, login, ssh, limits, keys, log, .. } = settings;
+    let Settings { listen, login, ssh, limits, log, .. } = settings;
     let listens: Vec<String> = listen.ssh.iter().map(ToString::to_string).collect();
     let names = |names: &[&str]| names.join(", ");
     let ciphers: Vec<&str> = ssh.ciphers.iter().map(AsRef::as_ref).collect();
     let kex: Vec<&str> = ssh.kex.iter().map(AsRef::as_ref).collect();
-    let macs: Vec<&str> = ssh.macs.iter().map(AsRef::as_ref).collect();
     let env: Vec<&str> = settings.env_allow.patterns().collect();
-    let files = |paths: &[PathBuf]| {
-        paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-    };
-    let algorithms: Vec<String> = login.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
     let mut said = vec![
         format!("It listens on {}.", listens.join(" and ")),
         format!("Recordings, keys and state lie in {}.", settings.data.display()),
@@ -58,30 +55,49 @@ pub fn settings(settings: &Settings) -> Vec<String> {
             LogFormat::Json => format!("The log has what {:?} lets through, as JSON.", log.filter),
         },
     ];
-    said.push(format!("The provider is asked for {}; an ID token may be signed with {}; the claim {:?} is an e-mail address.",
-        login.scopes.join(" "), algorithms.join(" or "), login.email_claim));
-    said.push(format!("MACs, where a cipher needs one: {}.", names(&macs)));
+    said.extend(only_if_set(settings));
+    said
+}
+
+/// What is said only of settings that somebody has made, and what few ask for.
+fn only_if_set(settings: &Settings) -> Vec<String> {
+    let Settings { login, ssh, keys, .. } = settings;
+    let shown = |path: &PathBuf| path.display().to_string();
+    let algorithms: Vec<String> = login.algorithms.iter().map(|algorithm| format!("{algorithm:?}")).collect();
+    let host_keys: Vec<String> = ssh.host_keys.iter().map(shown).collect();
+    let macs: Vec<&str> = ssh.macs.iter().map(AsRef::as_ref).collect();
+    let always = [
+        format!(
+            "The provider is asked for {}; an ID token may be signed with {}; the claim {:?} is an e-mail address.",
+            login.scopes.join(" "),
+            algorithms.join(" or "),
+            login.email_claim
+        ),
+        format!("MACs, where a cipher needs one: {}.", macs.join(", ")),
+    ];
     let sometimes = [
-        (!ssh.host_keys.is_empty()).then(|| format!("It shows the host keys {}.", files(&ssh.host_keys))),
+        (!host_keys.is_empty()).then(|| format!("It shows the host keys {}.", host_keys.join(", "))),
         ssh.banner.as_ref().map(|banner| format!("Whoever connects is shown the banner {banner:?}.")),
         login
             .client_secret_file
             .as_ref()
-            .map(|file| format!("Its secret at the provider is in {}.", file.display())),
-        login.ca_file.as_ref().map(|file| {
-            format!("The provider may be vouched for by the certificates in {}.", file.display())
-        }),
+            .map(|file| format!("Its secret at the provider is in {}.", shown(file))),
+        login
+            .ca_file
+            .as_ref()
+            .map(|file| format!("Certificates in {} may vouch for the provider.", shown(file))),
         keys.master_key_file.as_ref().map(|file| {
-            format!("The master key is in {}, unless the environment or systemd has it.", file.display())
+            format!("The master key is in {}, unless the environment or systemd has it.", shown(file))
         }),
     ];
-    said.extend(sometimes.into_iter().flatten());
-    said.extend(
-        keys.by_label
-            .iter()
-            .map(|(label, key)| format!("Targets with {label} are opened with key {:?}.", key.as_str())),
-    );
-    said
+    let by_label = |(label, key): (&String, &Name)| {
+        format!("Targets with {label} are opened with key {:?}.", key.as_str())
+    };
+    always
+        .into_iter()
+        .chain(sometimes.into_iter().flatten())
+        .chain(keys.by_label.iter().map(by_label))
+        .collect()
 }
 
 /// One target in a sentence.
