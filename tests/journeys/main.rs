@@ -17,3 +17,4 @@ mod secrets;
 mod shell;
 mod storm;
 mod targets;
+mod time_limits;
