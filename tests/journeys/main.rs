@@ -10,6 +10,7 @@ mod flow;
 mod house;
 mod limits;
 mod log_in;
+mod plain_names;
 mod play;
 mod reload;
 mod run;
