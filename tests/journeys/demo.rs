@@ -8,7 +8,14 @@ use std::{
 };
 
 use rustix::process::Signal;
-use tests::world::{Caller, LONG, Program, SHORT, TestBastion, built, free_port, scratch, user_code, within};
+use tempfile::TempDir;
+use tests::{
+    provider::Provider,
+    world::{
+        Caller, LONG, Program, SHORT, Setup, TestBastion, TestTarget, built, free_port, scratch, user_code,
+        within,
+    },
+};
 
 /// One request to the demo's own provider, as a browser sends it; answers with what it said.
 fn ask(host: &str, head: &str, body: &str) -> String {
@@ -141,4 +148,99 @@ fn the_demo_opens_nothing_but_loopback() {
 
     assert_ne!(done.code, Some(0));
     assert!(done.err.contains("loopback"), "{}", done.err);
+}
+
+/// The ports of 127.0.0.1 at which this process answers as an SSH server.
+fn ssh_ports(pid: u32) -> Vec<u16> {
+    let handles = fs::read_dir(format!("/proc/{pid}/fd")).expect("the process runs").flatten();
+    let sockets: Vec<String> = handles
+        .filter_map(|handle| fs::read_link(handle.path()).ok()?.to_str().map(str::to_owned))
+        .filter_map(|link| Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned()))
+        .collect();
+    let table = fs::read_to_string("/proc/net/tcp").expect("the kernel lists its sockets");
+    let listens = table.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (address, state, inode) = (words.get(1)?, words.get(3)?, words.get(9)?);
+        let ours = *state == "0A" && sockets.iter().any(|socket| socket == inode);
+        ours.then(|| u16::from_str_radix(address.strip_prefix("0100007F:")?, 16).ok()).flatten()
+    });
+    listens.filter(|port| *port != 0 && host_key_of(*port).is_some()).collect()
+}
+
+/// The host key of whoever listens there, if it is an SSH server: type and key.
+fn host_key_of(port: u16) -> Option<String> {
+    let mut scan = Command::new("ssh-keyscan");
+    let told = scan.args(["-t", "ed25519", "-p", &port.to_string(), "127.0.0.1"]).output().unwrap();
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let line = told.lines().find(|line| line.starts_with('['))?;
+    Some(line.split_whitespace().skip(1).collect::<Vec<_>>().join(" "))
+}
+
+/// A demo whose target can be called directly.
+pub struct Demo {
+    program: Program,
+    folder: TempDir,
+    target: u16,
+}
+
+impl Demo {
+    /// Starts one.
+    #[track_caller]
+    pub fn start() -> Demo {
+        let (folder, port) = (scratch(), free_port());
+        let mut command = Command::new(built("bastion"));
+        command.args(["demo", "--listen", &format!("127.0.0.1:{port}"), "--data"]);
+        command.arg(folder.path().join("kept")).env("XDG_RUNTIME_DIR", folder.path());
+        let program = Program::start_with(&mut command, Stdio::null());
+        within(LONG, "the demo's lines", || {
+            (program.out.text() + &program.err.text()).contains("alice@").then_some(())
+        });
+        let ports: Vec<u16> = ssh_ports(program.pid()).into_iter().filter(|at| *at != port).collect();
+        let [target] = ports[..] else { panic!("one target beside the gateway: {ports:?}") };
+        Demo { program, folder, target }
+    }
+
+    /// A gateway with the demo's own keys, whose `web1` is the demo's target, with the login `somebody` beside yours.
+    #[track_caller]
+    pub fn gateway(&self) -> TestBastion {
+        let (port, me) = (self.target, TestTarget::login());
+        let pin = host_key_of(port).expect("it has a host key");
+        let lines = format!(
+            "address = \"127.0.0.1\"\nport = {port}\nlogins = [{me:?}, \"somebody\"]\n\
+             default_login = {me:?}\nhost_keys = [{pin:?}]\n"
+        );
+        let bastion = Setup::default().raw_target("web1", &lines).start_with(Provider::start(), None);
+        bastion.stop();
+        let kept = self.folder.path().join("kept");
+        fs::copy(kept.join("master.key"), bastion.path("master.key")).unwrap();
+        fs::remove_dir_all(bastion.data().join("keys")).unwrap();
+        let copied = Command::new("cp").arg("-a").arg(kept.join("keys")).arg(bastion.data()).status();
+        assert!(copied.expect("cp runs").success());
+        bastion.start_again();
+        bastion
+    }
+}
+
+#[test]
+fn the_demo_target_is_open_to_the_gateways_key_and_to_one_login() {
+    let demo = Demo::start();
+    let alice = Caller::new("alice", demo.target);
+    for login in [TestTarget::login().as_str(), "alice", "root", "nobody"] {
+        for methods in ["publickey", "none", "password", "keyboard-interactive"] {
+            let only = format!("PreferredAuthentications={methods}");
+            let done = alice.ssh(&["echo in"]).login(login).options(&["-o", &only]).done();
+            assert_eq!((done.code, done.text().as_str()), (Some(255), ""), "{login} by {methods}: {done:?}");
+            assert!(done.err.contains("Permission denied"), "{login} by {methods}: {done:?}");
+        }
+    }
+
+    let bastion = demo.gateway();
+    let ana = bastion.caller("ana");
+    assert_eq!(ana.ssh(&["web1", "echo in"]).done().expect_ok("its own key").text(), "in\n");
+    let other = ana.ssh(&["somebody@web1", "echo in"]).done();
+    assert_eq!((other.code, other.text().as_str()), (Some(69), ""), "{other:?}");
+    assert!(other.err.contains("does not let the bastion in as somebody"), "{other:?}");
+
+    demo.program.signal(Signal::TERM);
+    assert_eq!(demo.program.done(SHORT).code, Some(0));
 }
