@@ -20,3 +20,4 @@ mod shell;
 mod storm;
 mod targets;
 mod time_limits;
+mod unrecorded;
