@@ -11,7 +11,7 @@ use gate::{
     Caller, Decision, Denial, Destination, DestinationFault, Env, Forwarding, Gate, Grant, Notice, Opening,
     Opens, Principal, Request, Said, Target, exit_code,
 };
-use recording::{Facts, Header, Layout, Person};
+use recording::{FORMAT, Facts, Header, Layout, Person};
 use russh::{Channel, ChannelMsg, server};
 use tokio::time::Instant;
 
@@ -28,8 +28,6 @@ use crate::{
 const UNSAID_MAX: Duration = Duration::from_secs(120);
 /// Size that the recording of a channel without a terminal, or with one of unknown size, states.
 const USUAL_SIZE: (u16, u16) = (80, 24);
-/// Version of the recording format; see FORMAT.md.
-const FORMAT: u32 = 1;
 
 /// Serves one channel from its opening to its end.
 pub async fn serve(
