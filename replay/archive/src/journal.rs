@@ -75,8 +75,6 @@ type Pair = (Vec<u8>, Vec<u8>);
 #[derive(Default)]
 pub(crate) struct Changes {
     batch: Batch,
-    /// Bytes of keys and values put in.
-    pub(crate) put_bytes: u64,
     is_any: bool,
 }
 
@@ -341,7 +339,6 @@ impl Changes {
     }
 
     fn put(&mut self, key: Vec<u8>, value: &[u8]) {
-        self.put_bytes += (key.len() + value.len()) as u64;
         self.is_any = true;
         self.batch.insert(key, value);
     }
