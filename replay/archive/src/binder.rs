@@ -13,6 +13,7 @@ mod seal;
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -79,6 +80,8 @@ pub struct Binder {
     budget: Budget,
     /// Where each recording's tails have been read up to.
     standing: BTreeMap<SessionId, Standing>,
+    /// The last damage that was logged of each recording: tails in order of their names, and the byte.
+    told: BTreeMap<SessionId, (PathBuf, u64)>,
     screen: Option<frames::Screen>,
     /// Recordings whose step failed: when it is tried again, and after how long then.
     failed: BTreeMap<SessionId, (Instant, Duration)>,
@@ -134,6 +137,7 @@ impl Binder {
             frames: VecDeque::new(),
             budget: Budget::new(Instant::now()),
             standing: BTreeMap::new(),
+            told: BTreeMap::new(),
             screen: None,
             failed: BTreeMap::new(),
             patience: BTreeMap::new(),
@@ -227,6 +231,7 @@ impl Binder {
     /// Nothing more of this recording will be bound.
     fn forget(&mut self, id: SessionId) {
         self.standing.remove(&id);
+        self.told.remove(&id);
         self.patience.remove(&id);
         self.frames.retain(|framed| *framed != id);
         self.screen = self.screen.take().filter(|screen| screen.id != id);

@@ -19,7 +19,12 @@ const LOOKS: usize = 8;
 enum Lies {
     Part(u32, Box<Entry>),
     Journal(Box<Entry>),
-    Tails { places: Vec<(u32, Place)>, plain_len: u64 },
+    /// In frames, behind a marker that tells of missing events, if some are.
+    Tails {
+        lead: Vec<u8>,
+        places: Vec<(u32, Place)>,
+        plain_len: u64,
+    },
 }
 
 /// Where a key frame lies.
@@ -183,8 +188,9 @@ impl Local {
             let is_open = run.ends == Ends::Nothing;
             if run.events > 0 {
                 self.spans.push(run.span(self.layout));
+                let lead = run.plain.get(..run.lead_bytes).unwrap_or_default().to_vec();
                 let (places, plain_len) = (run.places, run.plain.len() as u64);
-                self.segments.push(Lies::Tails { places, plain_len });
+                self.segments.push(Lies::Tails { lead, places, plain_len });
                 self.is_last_open = is_open;
             }
             self.has_ended = matches!(run.ends, Ends::Recording(_));
@@ -206,16 +212,16 @@ impl Local {
                 let stored = self.archive.journal().stored(self.id, entry).map_err(ReadFault::of)?;
                 Ok(stored.map(|stored| (stored, entry.segment.plain_len)))
             }
-            Lies::Tails { places, plain_len } => {
-                let plain = self.read_tails(places);
+            Lies::Tails { lead, places, plain_len } => {
+                let plain = self.read_tails(lead, places);
                 let plain = plain.filter(|plain| plain.len() as u64 == *plain_len);
                 Ok(plain.map(|plain| (stored::as_it_is(&plain), *plain_len)))
             }
         }
     }
 
-    fn read_tails(&self, places: &[(u32, Place)]) -> Option<Vec<u8>> {
-        let mut plain = Vec::new();
+    fn read_tails(&self, lead: &[u8], places: &[(u32, Place)]) -> Option<Vec<u8>> {
+        let mut plain = lead.to_vec();
         let mut open = None::<(u32, TailReader)>;
         for (number, place) in places {
             if open.as_ref().is_none_or(|(opened, _)| opened != number) {
@@ -224,7 +230,11 @@ impl Local {
             }
             let (_, tail) = open.as_mut()?;
             tail.seek(place.offset).ok()?;
-            plain.extend_from_slice(&tail.next_frame().ok()??.1.events);
+            let (found, frame) = tail.next_frame().ok()??;
+            if found != *place {
+                return None; // what stood there is damaged by now
+            }
+            plain.extend_from_slice(&frame.events);
         }
         Some(plain)
     }

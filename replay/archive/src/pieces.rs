@@ -26,6 +26,11 @@ impl<R: Read> PieceReader<R> {
         PieceReader { from, at: 0 }
     }
 
+    /// What it reads from.
+    pub(crate) fn source(&self) -> &R {
+        &self.from
+    }
+
     /// Where the next piece begins.
     pub(crate) fn at(&self) -> u64 {
         self.at

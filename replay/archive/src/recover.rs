@@ -62,7 +62,7 @@ impl Archive {
         let book = self.journal().book(id)?;
         if book.as_ref().is_some_and(|book| book.is_sealed) {
             for (_, path) in files {
-                std::fs::remove_file(path).map_err(ArchiveFault::io(path))?; // killed while it removed them
+                tail::discard(path).map_err(ArchiveFault::io(path))?; // killed while it removed them
             }
             return Ok(());
         }
@@ -98,7 +98,7 @@ impl Archive {
         if let Some(book) = &book {
             (next_event, bytes, last_us) = (book.next_event, book.summary.bytes, book.summary.duration_us);
         }
-        let mut ends = Ends::Nothing;
+        let (mut ends, mut is_end_lost, mut read_next) = (Ends::Nothing, false, None);
         for (_, path) in files {
             let mut tail = match TailReader::open(path) {
                 Ok(tail) => tail,
@@ -110,16 +110,29 @@ impl Archive {
                 Err(fault) => return Err(Unrecovered::Left(fault.to_string())),
             };
             header_line.get_or_insert_with(|| tail.header_line().to_vec());
-            while let Some((_, frame)) = tail.next_frame().map_err(|f| Unrecovered::Left(f.to_string()))? {
+            loop {
+                let read = tail.next_frame().map_err(|fault| Unrecovered::Left(fault.to_string()))?;
+                if let Some(damage) = tail.take_damage() {
+                    tracing::error!(session = %id, %damage, "a tail is damaged");
+                    // What is packed was read when it was whole.
+                    is_end_lost |= damage.resumed.is_none()
+                        && !matches!(ends, Ends::Recording(_))
+                        && read_next.is_none_or(|next| next >= next_event);
+                }
+                let Some((_, frame)) = read else { break };
+                read_next = read_next.max(Some(frame.head.next()));
                 if frame.head.next() > next_event {
                     (next_event, bytes) = (frame.head.next(), bytes + frame.events.len() as u64);
+                    is_end_lost = false; // the number of the frame tells what is missing
                 }
                 last_us = frame.head.last_us.max(last_us);
                 if matches!(frame.head.ends, Ends::Recording(_)) {
-                    ends = frame.head.ends;
+                    (ends, is_end_lost) = (frame.head.ends, false);
                 }
             }
         }
+        // Nobody can tell how many events stood in a damaged end. One number left out says that something did.
+        next_event += u64::from(is_end_lost);
         let Some(header_line) = header_line else { return Ok(None) };
         let header = Header::from_line(&header_line).map_err(|f| Unrecovered::Left(f.to_string()))?;
         let next_number = files.last().map_or(0, |(number, _)| number + 1);

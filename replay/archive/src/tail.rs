@@ -2,8 +2,10 @@
 //!
 //! A tail begins with a head, which repeats the recording's header, and goes on with frames. A frame holds some
 //! events of one segment, and says when a segment, or the recording, ends with it. A frame that is torn at the end
-//! of a file was never answered for, so nobody saw what it held.
+//! of a file was never answered for, so nobody saw what it held. A frame that is damaged otherwise is passed over, and
+//! the numbers of the events behind it tell how many are missing.
 
+mod damage;
 mod read;
 mod scan;
 mod write;
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 use recording::SessionId;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use damage::{Damage, discard};
 pub use read::{Frame, FrameHead, Place, TailFault, TailReader, list};
 pub(crate) use scan::{Run, Scan, Standing, numbers};
 pub use write::{Limits, TailWriter, WriteFault};

@@ -5,6 +5,8 @@ mod bench;
 
 #[path = "store/bound.rs"]
 mod bound;
+#[path = "store/damaged.rs"]
+mod damaged;
 #[path = "store/format_md.rs"]
 mod format_md;
 #[path = "store/interrupted.rs"]

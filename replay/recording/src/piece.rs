@@ -130,6 +130,12 @@ pub fn wrap(kind: Kind, key: Key, payload: &[u8], out: &mut Vec<u8>) -> Result<(
     finish(kind, key, begun, out)
 }
 
+/// How every piece of this kind begins: what a reader looks for behind bytes that it cannot read.
+pub fn beginning(kind: Kind) -> [u8; 6] {
+    let [a, b, c, d] = MAGIC;
+    [a, b, c, d, VERSION, kind as u8]
+}
+
 /// Leaves room for a wrapping, and answers where: what is appended next is the payload, until [`finish`] wraps it
 /// where it stands. The recorder encodes straight into what it writes.
 pub fn begin(out: &mut Vec<u8>) -> usize {

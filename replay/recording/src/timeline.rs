@@ -17,6 +17,9 @@ pub struct Span {
     pub events: u64,
     /// Whether there is a key frame of the screen before its first event.
     pub has_keyframe: bool,
+    /// So many events before it cannot be read any more, by their numbers; its first event is a marker that says so.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub missing: u64,
     /// The markers in it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub markers: Vec<(Elapsed, String)>,
@@ -38,6 +41,7 @@ impl Span {
             plain_bytes: plain_bytes as u64,
             events: events.len() as u64,
             has_keyframe: false,
+            missing: 0,
             markers: Vec::new(),
             resizes: Vec::new(),
             outcome: Outcome::default(),
@@ -52,6 +56,10 @@ impl Span {
         }
         Some(span)
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// All spans of a recording, in order.
@@ -85,6 +93,11 @@ impl Timeline {
     /// The segment that is being shown at this instant: the last one that has begun; the first one before that.
     pub fn locate(&self, at: Elapsed) -> usize {
         self.spans.partition_point(|span| span.first <= at).saturating_sub(1)
+    }
+
+    /// So many events of the recording cannot be read any more.
+    pub fn missing(&self) -> u64 {
+        self.spans.iter().map(|span| span.missing).fold(0, u64::saturating_add)
     }
 
     /// How the session ended, as far as it is known.

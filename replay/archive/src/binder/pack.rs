@@ -62,6 +62,7 @@ impl Binder {
                 book.end(end);
             }
         }
+        self.tell_damage(id, &mut scan);
         let standing = scan.standing();
         let has_moved = packed > 0 || book.ended.is_some();
         if has_moved {
@@ -109,6 +110,7 @@ impl Binder {
                 so_far.end(end);
             }
         }
+        self.tell_damage(id, &mut scan);
         if part.entries().is_empty() && so_far.ended.is_none() {
             return Ok(false);
         }
@@ -124,8 +126,8 @@ impl Binder {
     /// A run becomes a segment: its fields, its link, and its stored form.
     fn close(&mut self, book: &Book, layout: Layout, run: &Run) -> Result<(Entry, Vec<u8>), BindFault> {
         let id = book.summary.id;
-        if run.first_event != book.next_event {
-            tracing::error!(session = %id, from = book.next_event, to = run.first_event, "events are missing");
+        if run.missing > 0 {
+            tracing::error!(session = %id, from = book.next_event, events = run.missing, "events are missing");
         }
         let stored = self.compressor.store(&run.plain);
         let mut nonce = [0; 16];
@@ -164,12 +166,22 @@ impl Binder {
         line.ok_or(BindFault::NoHeader(id))
     }
 
-    /// Removes the tails before this one: what they hold is elsewhere, and synced.
+    /// Logs what a tail has damaged, once.
+    fn tell_damage(&mut self, id: SessionId, scan: &mut Scan) {
+        for damage in scan.take_damage() {
+            if self.told.get(&id).is_none_or(|told| *told < (damage.path.clone(), damage.at)) {
+                tracing::error!(session = %id, %damage, "a tail is damaged");
+                self.told.insert(id, (damage.path, damage.at));
+            }
+        }
+    }
+
+    /// Removes the tails before this one: what they hold is elsewhere, and synced. A damaged one is kept aside.
     pub(super) fn drop_tails(&self, id: SessionId, before: u32) -> Result<(), BindFault> {
         let folder = self.archive.tails();
         for number in tail::numbers(&folder, id)?.into_iter().filter(|number| *number < before) {
             let path = tail::path(&folder, id, number);
-            std::fs::remove_file(&path).map_err(|fault| BindFault::Io(path.display().to_string(), fault))?;
+            tail::discard(&path).map_err(|fault| BindFault::Io(path.display().to_string(), fault))?;
         }
         Ok(())
     }

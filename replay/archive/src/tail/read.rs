@@ -8,11 +8,14 @@ use std::{
 };
 
 use recording::{
-    Header, SessionId,
+    Header, Layout, SessionId,
     piece::{self, Key, Kind, PieceFault, PieceTooLong},
 };
 
-use super::{End, Ends, FRAME_HEAD_BYTES};
+use super::{
+    Damage, End, Ends, FRAME_HEAD_BYTES,
+    damage::{Behind, Search},
+};
 use crate::pieces::{PieceReader, ReadFault};
 
 /// Read at once: what a frame has at most, as a rule.
@@ -88,7 +91,7 @@ impl FrameHead {
         bytes
     }
 
-    fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+    pub(super) fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (first, rest) = bytes.split_first_chunk()?;
         let (events, rest) = rest.split_first_chunk()?;
         let (ends, rest) = rest.split_first()?;
@@ -128,6 +131,20 @@ pub struct TailReader {
     pieces: PieceReader<BufReader<File>>,
     header_line: Vec<u8>,
     header: Header,
+    /// Number of the event behind the last frame that was read.
+    next_event: Option<u64>,
+    damage: Option<Damage>,
+}
+
+/// What was met where a frame should be.
+enum Met {
+    Frame(Place, Frame),
+    /// The end of the file.
+    End,
+    /// Something else: a frame that is cut off, or not even that.
+    Fault {
+        is_cut: bool,
+    },
 }
 
 impl TailReader {
@@ -143,14 +160,20 @@ impl TailReader {
         let line = match pieces.next(Kind::Header) {
             Ok(Some(line)) => line,
             Ok(None) => return Err(TailFault::Headless(path.to_path_buf(), 0)),
-            Err(ReadFault::Piece(_, PieceFault::Cut { here, .. })) => {
-                return Err(TailFault::Headless(path.to_path_buf(), here as u64));
+            Err(ReadFault::Piece(_, fault @ PieceFault::Cut { here, .. })) => {
+                let has_frames =
+                    search(&pieces, Layout::Lines, None).and_then(|search| search.has_frame_behind(0));
+                return Err(match has_frames.map_err(unreadable)? {
+                    true => unknown(fault.to_string()), // frames are written only behind a whole head
+                    false => TailFault::Headless(path.to_path_buf(), here as u64),
+                });
             }
             Err(ReadFault::Piece(_, fault)) => return Err(unknown(fault.to_string())),
             Err(ReadFault::Io(fault)) => return Err(unreadable(fault)),
         };
         let header = Header::from_line(&line).map_err(|fault| unknown(fault.to_string()))?;
-        Ok(TailReader { path: path.to_path_buf(), pieces, header_line: line, header })
+        let path = path.to_path_buf();
+        Ok(TailReader { path, pieces, header_line: line, header, next_event: None, damage: None })
     }
 
     /// The header of its recording.
@@ -173,25 +196,81 @@ impl TailReader {
     /// # Errors
     /// When it cannot be read.
     pub fn seek(&mut self, offset: u64) -> Result<(), TailFault> {
-        self.pieces.seek(offset).map_err(|fault| TailFault::Unreadable(self.path.clone(), fault))
+        self.next_event = None;
+        self.go_to(offset)
     }
 
-    /// The next frame, and where it stands. None at the end, and where the file is torn: what stands behind was
-    /// never answered for.
+    /// The next frame that can be read, and where it stands. None at the end, and where the last frame is torn: what
+    /// it held was never answered for.
     ///
     /// # Errors
     /// When it cannot be read.
     pub fn next_frame(&mut self) -> Result<Option<(Place, Frame)>, TailFault> {
         let offset = self.pieces.at();
+        match self.meet()? {
+            Met::Frame(place, frame) => Ok(Some((place, frame))),
+            Met::End => Ok(None),
+            Met::Fault { is_cut } => self.next_behind(offset, is_cut),
+        }
+    }
+
+    /// The damage that the last [`TailReader::next_frame`] passed over, or ended at.
+    pub(crate) fn take_damage(&mut self) -> Option<Damage> {
+        self.damage.take()
+    }
+
+    /// The next frame behind one that cannot be read.
+    fn next_behind(&mut self, offset: u64, is_cut: bool) -> Result<Option<(Place, Frame)>, TailFault> {
+        let search = search(&self.pieces, self.header.facts.layout, self.next_event);
+        let behind = search.and_then(|search| search.behind(offset, is_cut));
+        let behind = behind.map_err(|fault| TailFault::Unreadable(self.path.clone(), fault))?;
+        self.go_to(offset)?;
+        let resumed = match behind {
+            Behind::Torn => return Ok(None),
+            Behind::Lost => None,
+            Behind::Frame(at) => Some(at),
+        };
+        // It may only have been under way, and been finished while we looked behind it.
+        if let Met::Frame(place, frame) = self.meet()? {
+            return Ok(Some((place, frame)));
+        }
+        self.go_to(resumed.unwrap_or(offset))?;
+        self.damage = Some(Damage { path: self.path.clone(), at: offset, resumed });
+        match resumed.map(|_| self.meet()).transpose()? {
+            Some(Met::Frame(place, frame)) => Ok(Some((place, frame))),
+            _ => Ok(None),
+        }
+    }
+
+    /// What stands here.
+    fn meet(&mut self) -> Result<Met, TailFault> {
+        let offset = self.pieces.at();
         let body = match self.pieces.next(Kind::Frame) {
             Ok(Some(body)) => body,
-            Ok(None) | Err(ReadFault::Piece(..)) => return Ok(None),
+            Ok(None) => return Ok(Met::End),
+            Err(ReadFault::Piece(_, fault)) => {
+                return Ok(Met::Fault { is_cut: matches!(fault, PieceFault::Cut { .. }) });
+            }
             Err(ReadFault::Io(fault)) => return Err(TailFault::Unreadable(self.path.clone(), fault)),
         };
         let place = Place { offset, end: self.pieces.at() };
-        let frame = FrameHead::read(&body).map(|(head, events)| Frame { head, events: events.to_vec() });
-        Ok(frame.map(|frame| (place, frame)))
+        let Some((head, events)) = FrameHead::read(&body) else { return Ok(Met::Fault { is_cut: false }) };
+        self.next_event = Some(head.next());
+        Ok(Met::Frame(place, Frame { head, events: events.to_vec() }))
     }
+
+    fn go_to(&mut self, offset: u64) -> Result<(), TailFault> {
+        self.pieces.seek(offset).map_err(|fault| TailFault::Unreadable(self.path.clone(), fault))
+    }
+}
+
+fn search(
+    pieces: &PieceReader<BufReader<File>>,
+    layout: Layout,
+    next_event: Option<u64>,
+) -> io::Result<Search<'_>> {
+    let file = pieces.source().get_ref();
+    Ok(Search { file, len: file.metadata()?.len(), layout, next_event })
 }
 
 /// The tails of all sessions, each session's in order.

@@ -5,9 +5,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use recording::{Layout, Outcome, SessionId, Span, decode};
+use recording::{Elapsed, Encoder, Event, Layout, Outcome, SessionId, Span, What, decode};
 
-use super::{Ends, Frame, FrameHead, Place, TailFault, TailReader, path};
+use super::{Damage, Ends, Frame, FrameHead, Place, TailFault, TailReader, path};
 
 /// Where one reader of a recording's tails stands: always between two segments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub(crate) struct Scan {
     id: SessionId,
     at: Standing,
     open: Option<(u32, TailReader)>,
+    damage: Vec<Damage>,
 }
 
 /// Events that one segment is, or will be.
@@ -37,6 +38,10 @@ pub(crate) struct Run {
     pub(crate) first_event: u64,
     /// How many.
     pub(crate) events: u64,
+    /// So many bytes of `plain` are no frame's: the marker that tells of missing events.
+    pub(crate) lead_bytes: usize,
+    /// So many events are missing before it, by their numbers.
+    pub(crate) missing: u64,
     /// When the first and the last of them happened, in microseconds.
     pub(crate) span_us: (u64, u64),
     /// What ends with it; nothing, if it may still grow.
@@ -57,7 +62,7 @@ impl Scan {
             Some(standing) => standing,
             None => Standing { number: first_number(folder, id)?, offset: 0, next_event },
         };
-        Ok(Scan { folder: folder.to_path_buf(), id, at, open: None })
+        Ok(Scan { folder: folder.to_path_buf(), id, at, open: None, damage: Vec::new() })
     }
 
     /// Where the last whole segment ended.
@@ -73,22 +78,37 @@ impl Scan {
         Ok(self.open.as_ref().map(|(_, tail)| tail.header_line().to_vec()))
     }
 
+    /// The damage that was passed over since this was last asked.
+    pub(crate) fn take_damage(&mut self) -> Vec<Damage> {
+        std::mem::take(&mut self.damage)
+    }
+
     /// The next segment's events. The last run may end nothing, and holds no events if there are no more.
+    ///
+    /// A segment also ends before missing events, and the next one begins with a marker in their place.
     pub(crate) fn next_run(&mut self) -> Result<Run, TailFault> {
-        let mut run = Run {
-            plain: Vec::new(),
-            first_event: self.at.next_event,
-            events: 0,
-            span_us: (0, 0),
-            ends: Ends::Nothing,
-            places: Vec::new(),
-        };
+        let mut run = Run::before(self.at.next_event);
         let mut next_event = self.at.next_event;
         while let Some((number, place, frame)) = self.next_frame()? {
             let Frame { head, events } = frame;
             let is_known = head.events > 0 && head.next() <= next_event;
             let ends_nothing_new = head.events == 0 && head.ends == Ends::Segment && run.events == 0;
+            if !is_known && head.first > next_event {
+                if let Some(again) = self.written_again(number, next_event)? {
+                    self.open_tail(again)?;
+                    continue;
+                }
+                if run.events > 0 {
+                    self.read_again(place.offset)?;
+                    self.at = Standing { number, offset: place.offset, next_event };
+                    run.ends = Ends::Segment;
+                    break;
+                }
+            }
             if !is_known && !ends_nothing_new {
+                if head.first > next_event {
+                    run.miss(self.layout(), head.first - next_event, &head);
+                }
                 run.add(number, place, &head, &events);
                 next_event = head.next().max(next_event);
             }
@@ -103,28 +123,57 @@ impl Scan {
         Ok(run)
     }
 
+    /// A later tail that has the missing events, and all behind them: what was not synced was written again, to
+    /// the next tail.
+    fn written_again(&self, number: u32, next_event: u64) -> Result<Option<u32>, TailFault> {
+        for later in numbers(&self.folder, self.id)?.into_iter().filter(|later| *later > number) {
+            let Ok(mut tail) = TailReader::open(&path(&self.folder, self.id, later)) else { continue };
+            if tail.next_frame()?.is_some_and(|(_, frame)| frame.head.first <= next_event) {
+                return Ok(Some(later));
+            }
+        }
+        Ok(None)
+    }
+
+    fn read_again(&mut self, offset: u64) -> Result<(), TailFault> {
+        self.open.as_mut().map_or(Ok(()), |(_, tail)| tail.seek(offset))
+    }
+
+    fn layout(&self) -> Layout {
+        self.open.as_ref().map_or(Layout::Chunks, |(_, tail)| tail.header().facts.layout)
+    }
+
     fn next_frame(&mut self) -> Result<Option<(u32, Place, Frame)>, TailFault> {
         loop {
             if self.open.is_none() && !self.open_tail(self.at.number)? {
                 return Ok(None);
             }
-            let Some((number, tail)) = &mut self.open else { return Ok(None) };
-            let number = *number;
-            if let Some((place, frame)) = tail.next_frame()? {
+            let Some(number) = self.open.as_ref().map(|(number, _)| *number) else { return Ok(None) };
+            if let Some((place, frame)) = self.read_frame()? {
                 return Ok(Some((number, place, frame)));
             }
             if !path(&self.folder, self.id, number + 1).exists() {
                 return Ok(None); // it may still grow
             }
             // It has grown for the last time before there was a next one, perhaps just now.
-            tail.seek(tail.at())?;
-            if let Some((place, frame)) = tail.next_frame()? {
+            let at = self.open.as_ref().map_or(0, |(_, tail)| tail.at());
+            self.read_again(at)?;
+            if let Some((place, frame)) = self.read_frame()? {
                 return Ok(Some((number, place, frame)));
             }
             if !self.open_tail(number + 1)? {
                 return Ok(None);
             }
         }
+    }
+
+    /// The next frame of the tail that is open. Damage is kept to be told of, once.
+    fn read_frame(&mut self) -> Result<Option<(Place, Frame)>, TailFault> {
+        let Some((_, tail)) = &mut self.open else { return Ok(None) };
+        let read = tail.next_frame();
+        self.damage.extend(tail.take_damage());
+        self.damage.dedup();
+        read
     }
 
     fn open_tail(&mut self, number: u32) -> Result<bool, TailFault> {
@@ -148,6 +197,31 @@ impl Scan {
 }
 
 impl Run {
+    /// A run that holds nothing yet.
+    fn before(first_event: u64) -> Self {
+        Run {
+            plain: Vec::new(),
+            first_event,
+            events: 0,
+            lead_bytes: 0,
+            missing: 0,
+            span_us: (0, 0),
+            ends: Ends::Nothing,
+            places: Vec::new(),
+        }
+    }
+
+    /// Begins with a marker in the place of missing events. It takes the last one's number.
+    fn miss(&mut self, layout: Layout, missing: u64, behind: &FrameHead) {
+        let events = if missing == 1 { "event" } else { "events" };
+        let what = What::Marker(format!("damaged: {missing} {events} cannot be read here"));
+        let event = Event { at: Elapsed::from_micros(behind.first_us), what };
+        Encoder::new(layout).write(&event, &mut self.plain);
+        (self.lead_bytes, self.missing) = (self.plain.len(), missing);
+        (self.first_event, self.events) = (behind.first - 1, 1);
+        self.span_us = (behind.first_us, behind.first_us);
+    }
+
     fn add(&mut self, number: u32, place: Place, head: &FrameHead, events: &[u8]) {
         if self.events == 0 {
             (self.first_event, self.span_us.0) = (head.first, head.first_us);
@@ -161,13 +235,14 @@ impl Run {
 
     /// What an index says of it. Only what has markers, new sizes or an end in it is decoded for that.
     pub(crate) fn span(&self, layout: Layout) -> Span {
-        let at = recording::Elapsed::from_micros;
+        let at = Elapsed::from_micros;
         let span = Span {
             first: at(self.span_us.0),
             last: at(self.span_us.1),
             plain_bytes: self.plain.len() as u64,
             events: self.events,
             has_keyframe: false,
+            missing: self.missing,
             markers: Vec::new(),
             resizes: Vec::new(),
             outcome: Outcome::default(),
@@ -178,7 +253,7 @@ impl Run {
         // What does not decode is met as a fault by whoever reads it.
         let events = decode(layout, &self.plain).unwrap_or_default();
         let decoded = Span::of(&events, self.plain.len()).unwrap_or(span);
-        Span { events: self.events, ..decoded }
+        Span { events: self.events, missing: self.missing, ..decoded }
     }
 }
 
@@ -211,7 +286,7 @@ fn first_number(folder: &Path, id: SessionId) -> Result<u32, TailFault> {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use recording::{Elapsed, Encoder, Event, Exit, What};
+    use recording::Exit;
 
     use super::*;
 
@@ -221,11 +296,10 @@ mod tests {
         events.iter().for_each(|event| encoder.write(event, &mut plain));
         Run {
             plain,
-            first_event: 1,
             events: events.len() as u64,
             span_us: (events[0].at.as_micros(), events[events.len() - 1].at.as_micros()),
             ends: Ends::Segment,
-            places: Vec::new(),
+            ..Run::before(1)
         }
     }
 
