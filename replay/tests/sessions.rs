@@ -118,6 +118,28 @@ fn what_a_killed_server_left_open_is_played_as_far_as_it_is_written() {
     assert!(text.contains("second 100."), "{text}");
 }
 
+/// A flipped bit in what a killed server left: the rest is told, and the exit code says that it is not all.
+#[test]
+fn a_recording_of_which_events_are_missing_is_told_and_flawed() {
+    for layout in [Layout::Lines, Layout::Chunks] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().to_str().unwrap();
+        let id = recorded(folder.path(), &header(layout, "shell"), &shell(), false);
+        let tail = folder.path().join("tails").join(format!("{id}.000000.tail"));
+        let mut bytes = fs::read(&tail).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+        fs::write(&tail, bytes).unwrap();
+
+        let run = replay(["info", "last", "--data", data]);
+        assert_eq!(run.status.code(), Some(3));
+        let told = out(&run);
+        assert!(told.contains("events cannot be read here\n") && told.contains("the end\n"), "{told}");
+        assert!(err(&run).contains("of its events cannot be read any more; try: "), "{}", err(&run));
+        assert_eq!(replay(["export", "last", "--format", "txt", "--data", data]).status.code(), Some(3));
+    }
+}
+
 #[test]
 fn bulk_without_a_terminal_is_wound_anywhere_and_shows_the_same_as_when_played() {
     let folder = tempfile::tempdir().unwrap();

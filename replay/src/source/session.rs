@@ -106,6 +106,8 @@ impl Source for SessionSource {
     }
 
     fn flaw(&self) -> Option<Flaw> {
-        None
+        let missing = self.timeline.missing();
+        (missing > 0)
+            .then(|| Flaw::Broken(format!("damaged: {missing} of its events cannot be read any more")))
     }
 }
