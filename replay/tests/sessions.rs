@@ -89,9 +89,9 @@ fn a_session_is_told_played_and_exported_by_id_and_as_the_last_one() {
     assert!(out(&replay(["info", first.to_string().as_str(), "--data", data])).contains("events     1\n"));
 
     // The beginning of an id is enough, unless several have it.
-    let both = err(&replay(["info", &id[..9].to_lowercase(), "--data", data]));
+    let only = (1..=26).find(|n| id[..*n] != first.to_string()[..*n]).unwrap();
+    let both = err(&replay(["info", &id[..only - 1].to_lowercase(), "--data", data]));
     assert!(both.contains("begins the ids") && both.contains(&id), "{both}");
-    let only = (9..26).find(|n| id[..*n] != first.to_string()[..*n]).unwrap();
     assert_eq!(out(&replay(["info", &id[..only].to_lowercase(), "--data", data])), told);
     let file = err(&replay(["info", "nosuch", "--data", data]));
     assert!(file.contains("\"nosuch\": ") && file.contains("No such file"), "{file}");
