@@ -24,8 +24,7 @@ pub enum Mark {
 }
 
 impl Mark {
-    /// Whether the record is so far.
-    pub fn is_reached(self, at: Positions) -> bool {
+    fn is_reached(self, at: Positions) -> bool {
         match self {
             Mark::Written(event) => event <= at.written,
             Mark::Synced(event) => event <= at.synced,

@@ -61,8 +61,6 @@ pub type Dial = Box<dyn Fn(Grant) -> Dialling + Send>;
 /// The target's side of a session.
 enum Target {
     Undialled,
-    /// Dialled once the record is so far.
-    Granted(Box<Grant>, Mark),
     Dialling(Dialling),
     Open(ChannelReadHalf),
     Gone,
@@ -79,9 +77,7 @@ impl Target {
         match self {
             Target::Dialling(dialling) => FromDialOrTarget::Dialled(dialling.await),
             Target::Open(channel) if reads => FromDialOrTarget::Sent(channel.wait().await),
-            Target::Undialled | Target::Granted(..) | Target::Open(_) | Target::Gone => {
-                std::future::pending().await
-            }
+            Target::Undialled | Target::Open(_) | Target::Gone => std::future::pending().await,
         }
     }
 }
@@ -186,7 +182,7 @@ impl Session {
         match step {
             Step::Record(event, WaitsFor::Written) => self.mark = Mark::Written(self.tape.append(event)),
             Step::Record(event, WaitsFor::Synced) => self.mark = Mark::Synced(self.tape.append_synced(event)),
-            Step::Dial(grant) => self.target = Target::Granted(grant.into(), self.mark),
+            Step::Dial(grant) => self.target = Target::Dialling((self.dial)(grant)),
             Step::ToTarget(message) => self.to_target.push(message, self.mark),
             Step::ToClient(message) => self.to_client.push(ClientMessage::Send(message), self.mark),
             Step::Tell(sentence) => {
@@ -283,11 +279,6 @@ impl Session {
     fn release(&mut self, positions: Positions) -> Option<Heard> {
         self.to_client.release(positions);
         self.to_target.release(positions);
-        if let Target::Granted(grant, mark) = &self.target
-            && mark.is_reached(positions)
-        {
-            self.target = Target::Dialling((self.dial)(Grant::clone(grant)));
-        }
         if !std::mem::take(&mut self.unrecorded) {
             return None;
         }
@@ -297,7 +288,7 @@ impl Session {
 
     /// Close has left; or the client is gone and the target has what it sent.
     fn is_over(&self) -> bool {
-        let undialled = matches!(self.target, Target::Undialled | Target::Granted(..) | Target::Dialling(_));
+        let undialled = matches!(self.target, Target::Undialled | Target::Dialling(_));
         self.reason.is_some() && self.to_client.is_empty()
             || !self.client_is_open && (self.to_target.is_empty() || undialled)
     }

@@ -94,7 +94,7 @@ fn told(steps: &[Step]) -> Vec<String> {
 }
 
 #[test]
-fn a_command_is_on_disk_exactly_before_its_target_is_dialled() {
+fn a_command_is_recorded_exactly_and_waits_for_the_disk_before_its_target_has_it() {
     let command = Bytes::from_static(b"printf '\xff\x00' | tee /srv/x");
     let mut bench = Bench::new(Opening {
         opens: gate::Opens::Exec(command.clone()),
