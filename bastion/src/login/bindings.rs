@@ -129,17 +129,15 @@ impl Bindings {
     }
 
     /// Forgets the bindings that have run out. One that cannot be read goes too: it counts as none.
-    pub fn forget_old(&self, now: i64) -> Result<usize, StoreFault> {
-        let mut forgotten = 0;
+    fn forget_old(&self, now: i64) -> Result<(), StoreFault> {
         for pair in &self.tree {
             let (fingerprint, value) = pair?;
             if read(&value).is_none_or(|binding| binding.expires_at <= now) {
                 // Only this very value: a sign-in may bind the key anew meanwhile.
-                let gone = self.tree.compare_and_swap(fingerprint, Some(value), None::<&[u8]>)?;
-                forgotten += usize::from(gone.is_ok());
+                drop(self.tree.compare_and_swap(fingerprint, Some(value), None::<&[u8]>)?);
             }
         }
-        Ok(forgotten)
+        Ok(())
     }
 
     /// The live binding of a key, if it has one.
@@ -171,8 +169,12 @@ impl Bindings {
         });
         match done {
             Ok(()) => {
-                self.forget_old(now)?;
-                Ok(self.sync()?)
+                self.sync()?;
+                // The new binding stands; what has run out lets nobody in, forgotten or not.
+                if let Err(fault) = self.forget_old(now) {
+                    tracing::warn!(%fault, "bindings that have run out are not forgotten");
+                }
+                Ok(())
             }
             Err(TransactionError::Abort(())) => Err(BindFault::Anothers(binding.fingerprint.clone())),
             Err(TransactionError::Storage(fault)) => Err(StoreFault::Sled(fault).into()),
