@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -75,10 +75,15 @@ impl Drop for SmallDisk {
     }
 }
 
-/// A command that counts until `stop` is there, then ends with 3.
-fn counts(stop: &Path) -> String {
+/// A command under way that counts until the file is there, and then ends with 3.
+#[track_caller]
+fn counting(bastion: &TestBastion, caller: &Caller) -> (Program, PathBuf) {
+    let stop = bastion.target().home().join("stop");
     let line = "i=$((i+1)); echo line $i; sleep 0.02";
-    format!("i=0; until [ -e {} ]; do {line}; done; exit 3", stop.display())
+    let command = format!("i=0; until [ -e {} ]; do {line}; done; exit 3", stop.display());
+    let ssh = caller.ssh(&["web1", &command]).start();
+    ssh.out.wait("line 20\n", SHORT);
+    (ssh, stop)
 }
 
 /// Has the whole disk taken until this session has been told.
@@ -121,9 +126,7 @@ fn a_session_that_cannot_be_recorded_waits_and_then_ends() {
     let Some(mut disk) = SmallDisk::under(&bastion) else { return };
     let ana = bastion.caller("ana");
     let old = old_session(&bastion, &ana);
-    let stop = bastion.target().home().join("stop");
-    let ssh = ana.ssh(&["web1", &counts(&stop)]).start();
-    ssh.out.wait("line 20\n", SHORT);
+    let (ssh, _) = counting(&bastion, &ana);
 
     fill_until_told(&mut disk, &ssh);
     let told = Instant::now();
@@ -155,9 +158,7 @@ fn a_session_goes_on_once_there_is_room_again() {
     let Some(mut disk) = SmallDisk::under(&bastion) else { return };
     let ana = bastion.caller("ana");
     let old = old_session(&bastion, &ana);
-    let stop = bastion.target().home().join("stop");
-    let ssh = ana.ssh(&["web1", &counts(&stop)]).start();
-    ssh.out.wait("line 20\n", SHORT);
+    let (ssh, stop) = counting(&bastion, &ana);
     let cat = ana.ssh(&["web1", "cat"]).start();
     cat.send("before\n");
     cat.out.wait("before\n", SHORT);
