@@ -92,8 +92,10 @@ impl Syncs {
             for (slot, job) in jobs {
                 let done = match job.files.iter().try_for_each(|file| file.sync()) {
                     Ok(()) => {
-                        job.told
-                            .send_modify(|told| told.positions.synced = told.positions.synced.max(job.upto));
+                        job.told.send_modify(|told| {
+                            told.positions.synced = told.positions.synced.max(job.upto);
+                            told.mended += u64::from(std::mem::take(&mut told.unsynced));
+                        });
                         if !job.last {
                             continue;
                         }

@@ -19,6 +19,8 @@ pub(super) struct Told {
     pub(super) positions: Positions,
     /// The latest fault, and its number: a number that was not seen before is a fault that was not said before.
     pub(super) fault: Option<(u64, Arc<str>)>,
+    /// A sync failed, and none has worked since: a disk that takes writes and syncs none is no disk that works again.
+    pub(super) unsynced: bool,
     /// How often writing has worked again after a fault.
     pub(super) mended: u64,
 }
@@ -110,7 +112,7 @@ impl Tape {
     ///
     /// # Errors
     /// Each fault is said once. After it the recorder tries again by itself; positions that come later mean that
-    /// recording works again.
+    /// recording works again: after a failed sync, that one has worked.
     pub async fn reached(&mut self) -> Result<Positions, Unrecorded> {
         loop {
             let told = self.told.borrow_and_update().clone();
@@ -119,7 +121,8 @@ impl Tape {
                 self.fault_said = number;
                 return Err(Unrecorded(fault.to_string()));
             }
-            if told.positions != self.said || told.mended != self.mended_said {
+            let is_further = !told.unsynced && (told.positions != self.said || told.mended != self.mended_said);
+            if is_further {
                 self.mended_said = told.mended;
                 self.came_further(told.positions);
                 return Ok(told.positions);

@@ -241,6 +241,26 @@ async fn a_fault_is_told_before_what_mended_it() {
     }
 }
 
+/// Else the time after which a paused session ends would begin anew with every write.
+#[tokio::test]
+async fn while_every_sync_fails_recording_does_not_work_again_however_well_it_is_written() {
+    let bench = Bench::with(impatient());
+    bench.disk.fail_syncs(1, u64::MAX);
+    let mut tape = bench.begin();
+    tape.append_synced(output(1));
+    while tape.reached().await.is_ok() {}
+
+    for number in 2..=6 {
+        tape.append_synced(output(number));
+        let said = tokio::time::timeout(Duration::from_millis(15), tape.reached()).await;
+        assert!(!matches!(said, Ok(Ok(_))), "event {number}: {said:?}");
+    }
+
+    bench.disk.heal();
+    while !tape.reached().await.is_ok_and(|reached| reached.synced >= 6) {}
+    assert_eq!(bench.in_tails(tape.id()), (1..=6).map(output).collect::<Vec<_>>());
+}
+
 /// A tail that could not be made at first, of a session that has nothing to record yet.
 #[tokio::test]
 async fn writing_that_works_again_is_told_even_if_no_event_waited() {

@@ -200,8 +200,16 @@ impl Writer {
 
     fn sync_failed(&mut self, slot: u64, fault: &io::Error) {
         let Some(open) = self.open.get_mut(&slot) else { return };
-        open.tell_fault(&format!("{}: sync: {fault}", open.tail.id()));
-        open.trouble = Some(Trouble { again: true, retry_at: Instant::now() });
+        // The second in a row is no news, and is not tried again at once.
+        let is_news = !open.told.borrow().unsynced;
+        let mut retry_at = Instant::now();
+        if is_news {
+            open.told.send_modify(|told| told.unsynced = true);
+            open.tell_fault(&format!("{}: sync: {fault}", open.tail.id()));
+        } else {
+            retry_at += self.settings.retry_after;
+        }
+        open.trouble = Some(Trouble { again: true, retry_at });
         self.troubled.insert(slot);
     }
 
