@@ -84,7 +84,7 @@ fn look(args: &SettingsArgs) -> Report {
 
 impl Report {
     fn look_at_policy(&mut self, settings: &Settings) {
-        let Some(policy) = self.unless_wrong(own_keys::policy(settings)) else { return };
+        let Some((policy, _)) = self.unless_wrong(own_keys::policy(settings)) else { return };
         self.policy = policy.sentences().collect();
         if self.policy.is_empty() {
             let file = settings.policy.display();

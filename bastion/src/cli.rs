@@ -8,6 +8,8 @@ use std::{
 use clap::{Parser, Subcommand};
 
 use crate::{
+    audit::{self, AuditArgs},
+    binding_commands::{self, BindingsArgs, NamesArgs},
     check::{self, CheckArgs},
     demo,
     explain::{self, ExplainArgs},
@@ -47,8 +49,14 @@ enum Command {
     Target(TargetArgs),
     /// The keys in the vault
     Key(KeyArgs),
+    /// The keys that sign people in: list them, revoke them
+    Bindings(BindingsArgs),
+    /// Whose the names are that people sign in with: list them, release one
+    Names(NamesArgs),
     /// What was recorded: list it, show one
     Sessions(SessionsArgs),
+    /// What was decided and done: sign-ins, refusals, keys, policies, orders
+    Audit(AuditArgs),
     /// Print a block for ~/.ssh/config
     SshConfig(SshConfigArgs),
 }
@@ -63,8 +71,11 @@ pub fn run() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments, out),
         Command::Explain(arguments) => explain::run(&arguments, out),
         Command::Target(arguments) => target(&arguments),
-        Command::Key(arguments) => key_commands::run(&arguments, out),
+        Command::Key(arguments) => wait(key_commands::run(&arguments, out)),
         Command::Sessions(arguments) => sessions::run(&arguments, out),
+        Command::Bindings(arguments) => wait(binding_commands::bindings(&arguments, out)),
+        Command::Names(arguments) => wait(binding_commands::names(&arguments, out)),
+        Command::Audit(arguments) => audit::run(&arguments, out),
         Command::SshConfig(arguments) => ssh_config::run(&arguments, out),
     };
     match done {
@@ -91,6 +102,10 @@ fn target(arguments: &TargetArgs) -> Result<u8, Failure> {
     };
     let mut out = io::stdout();
     runtime().map_err(unexplained)?.block_on(target_commands::run(arguments, input, &mut out))
+}
+
+fn wait(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    runtime().map_err(unexplained)?.block_on(command)
 }
 
 /// A fault that brings no way out of its own.

@@ -12,6 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use futures::FutureExt;
@@ -23,9 +24,10 @@ use russh::{
 use tokio::sync::watch;
 
 use crate::{
+    audit::{self, Act},
     front_desk,
     house::House,
-    live::Place,
+    live::{Holder, Place},
     login::{InteractiveAnswer, SignIn},
     squeeze::Squeeze,
     storm,
@@ -33,6 +35,9 @@ use crate::{
 
 /// Forwards and the like that are refused before the connection is ended: a client that goes on is not a person's.
 const REFUSALS_MAX: usize = 200;
+
+/// A connection whose person is to go ends so much later than its sessions.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What other tasks may know of a connection.
 pub struct Shared {
@@ -141,6 +146,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.sign_in.is_over();
         tracing::debug!(connection = %self.shared.id, "connection over");
     }
 }
@@ -188,17 +194,33 @@ impl server::Handler for Connection {
         Ok(answer.into())
     }
 
-    async fn auth_succeeded(&mut self, _: &mut server::Session) -> Result<(), russh::Error> {
+    async fn auth_succeeded(&mut self, session: &mut server::Session) -> Result<(), russh::Error> {
         self.shared.stage.send_replace(Stage::SignedIn);
         let Some(principal) = self.sign_in.principal() else { return Err(russh::Error::Inconsistent) };
-        let owner = (principal.issuer.clone(), principal.subject.clone());
         let most = self.house.rules().settings.limits.connections_per_person;
-        self.place = self.house.connected.enter(archive::new_id(), owner, most);
-        if self.place.is_none() {
+        let place = self.house.connected.enter(archive::new_id(), Holder::of(principal), most);
+        let Some(place) = place else {
             let user = &principal.name;
             tracing::warn!(%user, "ended: more than {most} connections of one person (limits.connections_per_person)");
             return Err(russh::Error::Disconnect);
+        };
+        if !self.sign_in.still_holds() {
+            tracing::info!(connection = %self.shared.id, "ended: its binding was revoked just now");
+            return Err(russh::Error::Disconnect);
         }
+        let written = self.house.audit.write(Act::SignedIn {
+            person: audit::person(principal),
+            source: self.shared.source,
+            connection: self.shared.id.clone(),
+            key: principal.key.clone(),
+            at_provider: principal.signed_in_at,
+        });
+        if let Err(fault) = written.await {
+            tracing::error!(connection = %self.shared.id, "ended: {fault}");
+            return Err(russh::Error::Disconnect);
+        }
+        tokio::spawn(end_when_told(place.ended.clone(), session.handle()));
+        self.place = Some(place);
         Ok(())
     }
 
@@ -402,6 +424,18 @@ impl server::Handler for Connection {
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
         self.refuse_forward(reply, session).await
+    }
+}
+
+/// Ends a connection once its person is not to have it any more: a little later, so that its sessions can say why.
+/// Done, too, when the connection is gone.
+async fn end_when_told(mut ended: watch::Receiver<Option<String>>, handle: server::Handle) {
+    let Ok(why) = ended.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default()) else {
+        return;
+    };
+    tokio::time::sleep(FAREWELL).await;
+    if handle.disconnect(russh::Disconnect::ByApplication, why, "en".into()).await.is_err() {
+        tracing::debug!("a connection that was to end had ended");
     }
 }
 

@@ -40,13 +40,24 @@ const UNREAD_AT_MOST: Duration = Duration::from_secs(30);
 /// After a failed accept (no descriptor is free) the next one waits a little.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
-/// What only the server as a whole can do.
+/// What only the server as a whole can do, for a user of this machine.
 #[derive(Debug)]
-pub enum Order {
-    /// Read settings and policy again, and say what is wrong with them.
-    Reload(oneshot::Sender<Result<(), String>>),
-    /// End all sessions, and stop.
-    Shutdown,
+pub struct Order {
+    /// What.
+    pub what: Request,
+    /// The number of the user who asks.
+    pub uid: u32,
+    /// What to answer: a line, or what stands behind the answer, or what is wrong.
+    pub tell: oneshot::Sender<Result<Reply, String>>,
+}
+
+/// What came of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It is done; one line for people.
+    Done(String),
+    /// What was asked for, as JSON.
+    Json(Vec<u8>),
 }
 
 /// A control socket that answers, until this is dropped.
@@ -133,7 +144,7 @@ async fn serve(stream: UnixStream, shared: Arc<Shared>) -> io::Result<()> {
     }
     let (reading, mut writing) = stream.into_split();
     let mut reading = BufReader::new(reading);
-    let mut desk = Desk { shared, open: BTreeMap::new() };
+    let mut desk = Desk { shared, uid: user, open: BTreeMap::new() };
     while let Some(line) = next_line(&mut reading).await? {
         let (answer, body) = match serde_json::from_slice(&line) {
             Ok(request) => {
@@ -164,6 +175,7 @@ async fn next_line(reading: &mut BufReader<OwnedReadHalf>) -> io::Result<Option<
 /// One connection's: it keeps what is being read open.
 struct Desk {
     shared: Arc<Shared>,
+    uid: u32,
     open: BTreeMap<SessionId, OpenRecording>,
 }
 
@@ -173,15 +185,8 @@ impl Desk {
     /// Answers on a thread that may wait for the disk.
     async fn answer(self, request: Request) -> io::Result<(Desk, Answered)> {
         match request {
-            Request::Reload => {
-                let answered = reload(&self.shared).await;
-                Ok((self, answered))
-            }
-            Request::Shutdown => {
-                let answered = match self.shared.orders.send(Order::Shutdown).await {
-                    Ok(()) => done("stopping"),
-                    Err(_) => refused("the server is stopping already"),
-                };
+            what if is_order(&what) => {
+                let answered = order(&self.shared, what, self.uid).await;
                 Ok((self, answered))
             }
             other => {
@@ -236,7 +241,7 @@ impl Desk {
                 self.shared.recorder.end_segments();
                 Ok(done("all open segments are ended"))
             }
-            Request::Reload | Request::Shutdown => none(), // answered before
+            _ => none(), // an order, answered before
         }
     }
 
@@ -262,15 +267,23 @@ impl Desk {
     }
 }
 
-async fn reload(shared: &Shared) -> Answered {
+/// Whether only the server as a whole can do it.
+fn is_order(request: &Request) -> bool {
+    use Request::{Bindings, Names, Record, Release, Reload, Revoke, Shutdown};
+    matches!(request, Record { .. } | Bindings | Revoke { .. } | Names | Release { .. } | Reload | Shutdown)
+}
+
+async fn order(shared: &Shared, what: Request, uid: u32) -> Answered {
+    const STOPPING: &str = "the server is stopping";
     let (tell, told) = oneshot::channel();
-    if shared.orders.send(Order::Reload(tell)).await.is_err() {
-        return refused("the server is stopping");
+    if shared.orders.send(Order { what, uid, tell }).await.is_err() {
+        return refused(STOPPING);
     }
     match told.await {
-        Ok(Ok(())) => done("settings and policy read again"),
+        Ok(Ok(Reply::Done(said))) => done(&said),
+        Ok(Ok(Reply::Json(bytes))) => body(bytes),
         Ok(Err(fault)) => refused(&fault),
-        Err(_) => refused("the server is stopping"),
+        Err(_) => refused(STOPPING),
     }
 }
 

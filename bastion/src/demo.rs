@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use crate::{
+    audit::By,
     cli,
     demo_issuer::{self, DemoIssuer},
     demo_target::DemoTarget,
@@ -24,7 +25,7 @@ use crate::{
     house::Rules,
     log,
     serve::{self, Gateway},
-    settings::{DEFAULT_KEY, Log, Login, Settings, TargetSettings},
+    settings::{DEFAULT_KEY, FileRead, Log, Login, Settings, TargetSettings},
 };
 
 /// Where the demo listens unless told otherwise.
@@ -99,7 +100,9 @@ async fn serve_demo(arguments: &Args, folder: &Path) -> Result<(), Failure> {
     let pinned = KnownHosts::parse(&host_key).map_err(cannot)?;
     settings.targets.insert(TargetSettings::new(describe(&target, &me).map_err(cannot)?, pinned));
     fs::write(&settings.policy, POLICY).map_err(cannot)?;
-    let rules = Rules::new(settings, Policy::parse(POLICY, "the demo's policy")?);
+    let read = FileRead { file: settings.policy.clone(), text: POLICY.into() };
+    forget_state(folder)?;
+    let rules = Rules::new(settings, Policy::parse(POLICY, "the demo's policy")?, read);
 
     let mut gateway = Gateway::start(rules, vault).await?;
     // So that `replay -- last` finds it without being told where.
@@ -109,9 +112,17 @@ async fn serve_demo(arguments: &Args, folder: &Path) -> Result<(), Failure> {
     tokio::spawn(tell_words(issuer.words()));
     let told = serve::until_told(&mut gateway).await;
     drop(announcement);
-    gateway.stop().await;
+    gateway.stop(By::Bastion).await;
     drop((target, issuer));
-    told
+    told.map(drop)
+}
+
+/// Whose keys and names are was said by a provider that is gone: every demo has one of its own.
+fn forget_state(folder: &Path) -> Result<(), Failure> {
+    match fs::remove_dir_all(folder.join("state")) {
+        Err(fault) if fault.kind() != io::ErrorKind::NotFound => Err(cannot(fault)),
+        _ => Ok(()),
+    }
 }
 
 /// What fails here has one cause: this machine.

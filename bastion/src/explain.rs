@@ -56,7 +56,7 @@ const DENIED: u8 = 4;
 /// If settings or policy are wrong, or there is no such target.
 pub fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<u8, Failure> {
     let settings = args.settings.load()?;
-    let policy = own_keys::policy(&settings)?;
+    let (policy, _) = own_keys::policy(&settings)?;
     let target = own_keys::target(&settings, &args.target)?.target.clone();
     let now = args.at.unwrap_or_else(Timestamp::now).as_second();
     let principal = Principal {

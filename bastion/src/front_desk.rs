@@ -11,14 +11,16 @@ use gate::{
     Caller, Decision, Denial, Destination, DestinationFault, Env, Forwarding, Gate, Grant, Notice, Opening,
     Opens, Principal, Request, Said, Target, exit_code,
 };
-use recording::{FORMAT, Facts, Header, Layout, Person};
+use recording::{FORMAT, Facts, Header, Layout};
 use russh::{Channel, ChannelMsg, server};
 use tokio::time::Instant;
 
 use crate::{
     answer::{self, Answer},
+    audit::{self, Act},
     connection::Shared,
     house::{self, House, Rules},
+    live::Holder,
     menu::{self, Chosen, Item},
     session::{Parts, Session},
     storm, wire, words,
@@ -168,7 +170,13 @@ impl Desk {
                 self.open(channel, destination, Opening { opens, ..opening }, Bytes::new()).await;
             }
             Ok(Leads::Word(word, arguments)) => {
-                answer::give(channel, terminal, words::answer(&word, &arguments, &self.knows())).await;
+                let answer = match words::hear(&word, &arguments, &self.knows()) {
+                    words::Said::Answer(answer) => answer,
+                    words::Said::Keys(asks, json) => {
+                        words::answer_keys(&self.house, &self.principal, asks, json).await
+                    }
+                };
+                answer::give(channel, terminal, answer).await;
             }
             Ok(Leads::Nowhere) if terminal => self.offer(channel, opening).await,
             Ok(Leads::Nowhere) => {
@@ -221,6 +229,14 @@ impl Desk {
             Decision::Deny(denial) => {
                 tracing::info!(connection = %self.shared.id, user = %self.principal.name, target = %to.target,
                     channel = %opening.kind(), "denied: {}", denial.why());
+                self.house.audit.refused(Act::Denied {
+                    person: audit::person(&self.principal),
+                    connection: self.shared.id.clone(),
+                    target: to.target.to_string(),
+                    login: to.login.as_ref().map(ToString::to_string),
+                    channel: opening.kind().to_string(),
+                    why: denial.why().to_string(),
+                });
                 refuse(channel, terminal, &Notice::Denied { target: to.target, denial }).await;
             }
         }
@@ -243,9 +259,8 @@ impl Desk {
     async fn begin(self, channel: Channel<server::Msg>, grant: Grant, opening: Opening, early: Bytes) {
         let terminal = opening.pty.is_some();
         let id = archive::new_id();
-        let owner = (self.principal.issuer.clone(), self.principal.subject.clone());
         let most = self.rules.settings.limits.sessions_per_person;
-        let Some(place) = self.house.live.enter(id, owner, most) else {
+        let Some(place) = self.house.live.enter(id, Holder::of(&self.principal), most) else {
             tracing::warn!(user = %self.principal.name, most, "too many sessions of one person; one refused");
             return refuse(channel, terminal, &Notice::Full).await;
         };
@@ -290,16 +305,10 @@ impl Desk {
         let facts = Facts {
             format: FORMAT,
             id,
-            salt: salt(),
+            salt: house::salt(),
             started_us: house::now_us(),
             layout: if pty.is_some() { Layout::Lines } else { Layout::Chunks },
-            person: Person {
-                issuer: principal.issuer.clone(),
-                subject: principal.subject.clone(),
-                name: principal.name.to_string(),
-                email: principal.email.clone(),
-                groups: principal.groups.iter().cloned().collect(),
-            },
+            person: audit::person(principal),
             source: self.shared.source.to_string(),
             key: principal.key.clone(),
             connection: self.shared.id.clone(),
@@ -327,13 +336,6 @@ fn item(reachable: &gate::Reachable<'_>) -> Item {
     let Target { name, labels, .. } = reachable.target;
     let labels = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     Item { name: name.clone(), logins, labels }
-}
-
-/// 16 random bytes in hex, so that a header's hash tells nothing about the names in it.
-fn salt() -> String {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).expect("the system has random bytes");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

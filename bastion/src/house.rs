@@ -12,6 +12,7 @@ use russh::{Disconnect, MethodKind, Preferred, SshId, client, keys::PrivateKey, 
 use tokio::sync::Notify;
 
 use crate::{
+    audit::{Audit, By},
     dial::{self, DialContext, Traffic},
     failure::Failure,
     hello,
@@ -20,7 +21,7 @@ use crate::{
     own_keys,
     recorder::Recorder,
     session::{Dialled, Dialling},
-    settings::{Settings, Targets},
+    settings::{FileRead, Settings, Targets},
     squeeze::WINDOW_BYTES,
 };
 
@@ -30,6 +31,8 @@ pub struct Rules {
     pub settings: Settings,
     /// Who may reach what.
     pub policy: Policy,
+    /// The files of both, as they were read.
+    pub files: Vec<FileRead>,
     /// The targets of the settings, for lists.
     pub targets: Vec<Target>,
     /// The same with their host keys, for dials.
@@ -42,15 +45,16 @@ impl Rules {
     /// # Errors
     /// If the policy cannot be read, or is wrong.
     pub fn read(settings: Settings) -> Result<Rules, Failure> {
-        let policy = own_keys::policy(&settings)?;
-        Ok(Rules::new(settings, policy))
+        let (policy, read) = own_keys::policy(&settings)?;
+        Ok(Rules::new(settings, policy, read))
     }
 
-    /// These settings, and this policy.
-    pub fn new(settings: Settings, policy: Policy) -> Rules {
+    /// These settings, and this policy, which was read so.
+    pub fn new(settings: Settings, policy: Policy, read: FileRead) -> Rules {
+        let files = settings.read.iter().cloned().chain([read]).collect();
         let targets = settings.targets.iter().map(|target| target.target.clone()).collect();
         let dialled = Arc::new(settings.targets.clone());
-        Rules { settings, policy, targets, dialled }
+        Rules { settings, policy, files, targets, dialled }
     }
 }
 
@@ -63,6 +67,8 @@ pub struct House {
     vault: ArcSwap<Vault>,
     /// Signing in.
     pub login: Arc<Login>,
+    /// Writes down what is decided and done.
+    pub audit: Audit,
     /// Records.
     pub recorder: Recorder,
     /// The sessions that are open now.
@@ -88,6 +94,7 @@ impl House {
         vault: Vault,
         login: Arc<Login>,
         recorder: Recorder,
+        audit: Audit,
     ) -> House {
         let ssh = SshConfigs::new(&rules.settings, &host_keys);
         House {
@@ -96,6 +103,7 @@ impl House {
             host_keys,
             vault: ArcSwap::from_pointee(vault),
             login,
+            audit,
             recorder,
             live: Arc::default(),
             connected: Arc::default(),
@@ -117,14 +125,16 @@ impl House {
     /// Reads the settings file, its targets, the policy and the vault again.
     ///
     /// # Errors
-    /// If one of them is wrong: then all of the old ones stay in force.
-    pub fn reload(&self) -> Result<(), Failure> {
+    /// If one of them is wrong, or the audit trail does not take it: then all of the old ones stay in force.
+    pub async fn reload(&self, by: By) -> Result<(), Failure> {
         let old = self.rules();
         let settings = match &old.settings.file {
             Some(file) => Settings::load(file)?.with_what_stays_of(&old.settings),
             None => old.settings.clone(),
         };
         let rules = Rules::read(settings)?;
+        let written = self.audit.write_rules(by, &rules.files).await;
+        written.map_err(|fault| Failure::new(fault, "look at the disk of the data folder"))?;
         if rules.settings.file.is_some() {
             let (vault, _) = own_keys::open_vault(&rules.settings)?;
             self.vault.store(Arc::new(vault));
@@ -177,6 +187,13 @@ pub fn now_us() -> u64 {
 fn since_1970() -> Duration {
     // A clock before 1970 is a clock that was never set.
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// 16 random bytes in hex, so that a header's hash tells nothing about the names in it.
+pub fn salt() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the system has random bytes");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How SSH is spoken: hello.rs says why there are two ways.

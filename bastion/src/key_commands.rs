@@ -5,7 +5,12 @@ use std::io::Write;
 use keys::{KeyInfo, Vault, fingerprint};
 use serde_json::json;
 
-use crate::{failure::Failure, own_keys::open_vault, settings::SettingsArgs};
+use crate::{
+    audit::{Act, By, write_as_command},
+    failure::Failure,
+    own_keys::open_vault,
+    settings::SettingsArgs,
+};
 
 /// `bastion key`
 #[derive(Debug, clap::Args)]
@@ -49,13 +54,16 @@ pub enum KeyCommand {
 ///
 /// # Errors
 /// If the vault cannot be read, or for a new key, opened.
-pub fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
+pub async fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
     let settings = args.settings.load()?;
     match &args.command {
         KeyCommand::List { json } => list(&Vault::list(&settings.vault())?, *json, out)?,
         KeyCommand::New { name } => {
             let (mut vault, _) = open_vault(&settings)?;
-            let public = vault.generate(name)?;
+            let key = Vault::fresh_key(name)?;
+            let act = Act::KeyMade { name: name.clone(), key: fingerprint(key.public_key()), by: By::me() };
+            write_as_command(&settings, act).await?;
+            let public = vault.put(name, &key)?;
             writeln!(out, "{}", public.to_openssh().unwrap_or_default())?;
         }
         KeyCommand::Show { name, json } => {

@@ -6,11 +6,38 @@ use std::{
     time::Duration,
 };
 
+use gate::Principal;
 use recording::SessionId;
 use tokio::sync::{Notify, watch};
 
-/// Who a session belongs to: `(issuer, subject)`.
-pub type Owner = (String, String);
+/// Who a session or connection belongs to, and how she came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// The provider that vouches for her.
+    pub issuer: String,
+    /// Her lasting id at that provider.
+    pub subject: String,
+    /// The name she goes by.
+    pub name: String,
+    /// Fingerprint of the key that she proved, if any.
+    pub key: Option<String>,
+}
+
+impl Holder {
+    /// Who this principal is.
+    pub fn of(principal: &Principal) -> Holder {
+        Holder {
+            issuer: principal.issuer.clone(),
+            subject: principal.subject.clone(),
+            name: principal.name.to_string(),
+            key: principal.key.clone(),
+        }
+    }
+
+    fn is_same_person(&self, other: &Holder) -> bool {
+        (&self.issuer, &self.subject) == (&other.issuer, &other.subject)
+    }
+}
 
 /// What is open now, of one kind, and whose it is.
 #[derive(Default)]
@@ -20,7 +47,7 @@ pub struct Live {
 }
 
 struct Entry {
-    owner: Owner,
+    holder: Holder,
     end: watch::Sender<Option<String>>,
 }
 
@@ -33,22 +60,27 @@ pub struct Place {
 }
 
 impl Live {
-    /// A place for a session, if its owner has fewer than `most` already.
-    pub fn enter(self: &Arc<Self>, id: SessionId, owner: Owner, most: usize) -> Option<Place> {
+    /// A place for a session, if its holder has fewer than `most` already.
+    pub fn enter(self: &Arc<Self>, id: SessionId, holder: Holder, most: usize) -> Option<Place> {
         let mut sessions = self.lock();
-        if sessions.values().filter(|entry| entry.owner == owner).count() >= most {
+        if sessions.values().filter(|entry| entry.holder.is_same_person(&holder)).count() >= most {
             return None;
         }
         let (end, ended) = watch::channel(None);
-        sessions.insert(id, Entry { owner, end });
+        sessions.insert(id, Entry { holder, end });
         Some(Place { live: self.clone(), id, ended })
     }
 
     /// Tells every open session to end, and why.
     pub fn end_all(&self, why: &str) {
-        for entry in self.lock().values() {
-            entry.end.send_replace(Some(why.to_owned()));
-        }
+        self.end_those(|_| true, why);
+    }
+
+    /// Tells the sessions of these holders to end, and why. Answers how many there are.
+    pub fn end_those(&self, of: impl Fn(&Holder) -> bool, why: &str) -> usize {
+        let sessions = self.lock();
+        let ended = sessions.values().filter(|entry| of(&entry.holder));
+        ended.map(|entry| drop(entry.end.send_replace(Some(why.to_owned())))).count()
     }
 
     /// Waits until no session is open, for so long at most.
@@ -87,8 +119,20 @@ mod tests {
         format!("01ARZ3NDEKTSV4RRFFQ69G5FA{last}").parse().unwrap()
     }
 
-    fn owner(name: &str) -> Owner {
-        ("https://id.example".into(), name.into())
+    fn owner(name: &str) -> Holder {
+        let key = Some(format!("SHA256:{name}"));
+        Holder { issuer: "https://id.example".into(), subject: name.into(), name: name.into(), key }
+    }
+
+    #[test]
+    fn those_of_one_person_are_ended_and_nobody_elses() {
+        let live = Arc::new(Live::default());
+        let ana = live.enter(id('1'), owner("ana"), 2).unwrap();
+        let bea = live.enter(id('2'), owner("bea"), 2).unwrap();
+
+        assert_eq!(live.end_those(|holder| holder.name == "ana", "revoked"), 1);
+        assert_eq!(ana.ended.borrow().as_deref(), Some("revoked"));
+        assert_eq!(*bea.ended.borrow(), None);
     }
 
     #[test]

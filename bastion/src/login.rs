@@ -9,6 +9,7 @@ mod bindings;
 mod clock;
 mod device;
 mod http;
+mod names;
 mod notice;
 mod oidc;
 
@@ -22,12 +23,16 @@ pub use answer::{InteractiveAnswer, KeyAnswer, Question};
 pub use bindings::{BindFault, Binding, Bindings, StoreFault};
 pub use clock::Clock;
 pub use device::{Invitation, Outcome};
+pub use names::{NameOwner, Whose};
 pub use oidc::{Identity, ProviderFault};
 
 use device::{Flow, Progress};
 use oidc::Provider;
 
-use crate::settings::{Login as Settings, Prompt};
+use crate::{
+    audit::{self, Act, Audit},
+    settings::{Login as Settings, Prompt},
+};
 
 /// Device codes that may be pending at once, in all connections: each costs the provider memory too.
 const FLOWS_MAX: usize = 200;
@@ -56,14 +61,26 @@ pub struct Login {
     bindings: Bindings,
     places: Arc<Semaphore>,
     clock: Clock,
+    audit: Audit,
 }
 
 impl Login {
     /// Opens the bindings in `folder` (`<data>/state`). The provider is asked when the first person comes.
-    pub fn new(settings: Settings, folder: &Path, clock: Clock) -> Result<Login, LoginFault> {
+    pub fn new(settings: Settings, folder: &Path, clock: Clock, audit: Audit) -> Result<Login, LoginFault> {
         let provider = Arc::new(Provider::new(&settings, clock.clone())?);
         let bindings = Bindings::open(folder)?;
-        Ok(Login { settings, provider, bindings, places: Arc::new(Semaphore::new(FLOWS_MAX)), clock })
+        let places = Arc::new(Semaphore::new(FLOWS_MAX));
+        Ok(Login { settings, provider, bindings, places, clock, audit })
+    }
+
+    /// Which key belongs to whom, and which name.
+    pub fn bindings(&self) -> &Bindings {
+        &self.bindings
+    }
+
+    /// Seconds since 1970 (UTC), by the clock that bindings run out by.
+    pub fn now(&self) -> i64 {
+        self.clock.now()
     }
 }
 
@@ -116,8 +133,8 @@ enum State {
     Asking { key: Option<KeyProof>, flow: Flow, round: Round },
     /// It failed; the last sentence may still have to be acknowledged.
     Over { prompts: Option<usize> },
-    /// All steps are done.
-    SignedIn(Principal),
+    /// All steps are done; by a key alone, it is bound.
+    SignedIn { principal: Principal, bound: bool },
 }
 
 /// What was asked last, and what its answer waits for.
@@ -139,21 +156,40 @@ pub struct SignIn {
     /// Its first part: who is signing in.
     name: Option<Name>,
     flows: u32,
+    is_refusal_written: bool,
     state: State,
 }
 
 impl SignIn {
     /// Nobody yet, calling from `source`.
     pub fn new(login: Arc<Login>, source: SocketAddr) -> SignIn {
-        SignIn { login, source, user: String::new(), name: None, flows: 0, state: State::Nothing }
+        SignIn {
+            login,
+            source,
+            user: String::new(),
+            name: None,
+            flows: 0,
+            is_refusal_written: false,
+            state: State::Nothing,
+        }
     }
 
     /// Who has signed in, once she has.
     pub fn principal(&self) -> Option<&Principal> {
         match &self.state {
-            State::SignedIn(principal) => Some(principal),
+            State::SignedIn { principal, .. } => Some(principal),
             _ => None,
         }
+    }
+
+    /// Whether she still may: a binding can have been revoked between the proof of its key and now. In doubt she may not.
+    pub fn still_holds(&self) -> bool {
+        let State::SignedIn { principal, bound: true } = &self.state else {
+            return self.principal().is_some();
+        };
+        let key = principal.key.as_deref().unwrap_or_default();
+        matches!(self.login.bindings.find(key, self.login.clock.now()), Ok(Some(binding))
+            if (&binding.issuer, &binding.subject) == (&principal.issuer, &principal.subject))
     }
 
     /// Hears that the client proved `key` as `user`. To be called for verified signatures only, never for offers.
@@ -167,8 +203,7 @@ impl SignIn {
             tracing::error!(%fault, "the store of bindings cannot be read; the person is asked to sign in");
             None
         });
-        match found.filter(|b| Some(&b.name) == self.name.as_ref() && b.issuer == self.login.settings.issuer)
-        {
+        match found.filter(|b| self.is_called(&b.name) && b.issuer == self.login.settings.issuer) {
             None => {
                 // Whatever ran for another key is dropped with it: a sign-in belongs to the key it was begun with.
                 self.state = State::KeyProven(proof);
@@ -212,16 +247,21 @@ impl SignIn {
     fn turn_to(&mut self, user: &str) -> bool {
         if user != self.user {
             user.clone_into(&mut self.user);
-            self.name = Caller::parse(user).ok().map(|caller| caller.name);
+            self.name = Caller::parse(user).ok().map(|caller| caller.name.folded());
             self.state = State::Nothing;
         }
         self.name.is_some()
     }
 
+    /// Whether the user name that was given is this one.
+    fn is_called(&self, name: &Name) -> bool {
+        self.name.as_ref() == Some(&name.folded())
+    }
+
     /// Whether these answers belong to what was asked last; begins the sign-in where there is none yet.
     fn takes(&mut self, answers: Option<&[String]>) -> bool {
         match (&mut self.state, answers) {
-            (State::SignedIn(_), _) => false,
+            (State::SignedIn { .. }, _) => false,
             (State::Nothing | State::KeyProven(_), None) => self.begin(),
             (State::Nothing | State::KeyProven(_), Some(_)) => false,
             // The client began the method anew: the same code is shown again, no second one is made.
@@ -254,10 +294,7 @@ impl SignIn {
     }
 
     fn invite(&self, invitation: &Invitation, again: bool) -> Question {
-        let key = match &self.state {
-            State::Asking { key: Some(key), .. } => Some(key.fingerprint.as_str()),
-            _ => None,
-        };
+        let key = self.key();
         match (self.login.settings.prompt, again) {
             (Prompt::Enter, false) => {
                 let text = notice::invitation(invitation, self.source.ip().to_canonical(), key);
@@ -277,14 +314,14 @@ impl SignIn {
         match &mut self.state {
             State::Asking { round, .. } => round.prompts = count,
             State::Over { prompts } => *prompts = count,
-            State::Nothing | State::KeyProven(_) | State::SignedIn(_) => {}
+            State::Nothing | State::KeyProven(_) | State::SignedIn { .. } => {}
         }
         InteractiveAnswer::Ask(question)
     }
 
     async fn decide(&mut self, outcome: Outcome) -> InteractiveAnswer {
         let sentence = match outcome {
-            Outcome::SignedIn(identity) if Some(&identity.name) != self.name.as_ref() => {
+            Outcome::SignedIn(identity) if !self.is_called(&identity.name) => {
                 // Said here and not to the caller: he is told the same whether or not the name he gave is somebody's.
                 tracing::warn!(source = %self.source, user = ?self.name, name = %identity.name, "signed in as another");
                 notice::NOT_HER_NAME
@@ -299,6 +336,7 @@ impl SignIn {
             Outcome::Failed(ProviderFault::Unfit(_)) => notice::PROVIDER_UNFIT,
             Outcome::Failed(ProviderFault::Unproven(_)) => notice::NOT_PROVEN,
         };
+        self.refused(sentence);
         self.state = State::Over { prompts: None };
         self.ask(match self.login.settings.prompt {
             Prompt::Enter => Question::prompt(format!("{sentence} Press Enter: ")),
@@ -312,20 +350,97 @@ impl SignIn {
         let key = key.clone();
         let now = self.login.clock.now();
         let proof = Proof::Fresh(key.clone(), identity);
+        let principal = proof.principal(self.source, now);
+        self.take_name(&principal, now).await?;
         let length = self.login.settings.binding;
         if let Some(key) = key.filter(|_| !length.is_zero()) {
-            let binding = Binding::new(key.fingerprint, &proof.principal(self.source, now), length);
-            match self.login.bindings.bind(binding, now).await {
-                Ok(()) => {}
-                Err(BindFault::Anothers(key)) => {
-                    tracing::warn!(source = %self.source, key, "a key that is bound to another person");
-                    return Err(notice::ANOTHERS_KEY);
-                }
-                // She has proven who she is: a store that fails costs her a prompt next time, not this session.
-                Err(fault) => tracing::error!(%fault, "the key is not bound"),
-            }
+            self.bind(Binding::new(key.fingerprint, &principal, length), &principal, now).await?;
         }
         Ok(self.enter(proof, now))
+    }
+
+    /// Makes sure that the name is hers. In doubt it is not.
+    async fn take_name(&self, principal: &Principal, now: i64) -> Result<(), &'static str> {
+        let Principal { name, issuer, subject, .. } = principal;
+        let claimed = NameOwner::new(name, issuer, subject, now);
+        let unknown = |fault: &dyn std::fmt::Display| {
+            tracing::error!(%fault, %name, "nobody knows whose the name is; refused");
+            notice::NO_RECORD
+        };
+        let mut whose = self.login.bindings.whose(&claimed).map_err(|fault| unknown(&fault))?;
+        if whose == Whose::Nobodys {
+            let written = self.login.audit.write(Act::NameTaken { person: audit::person(principal) }).await;
+            written.map_err(|fault| unknown(&fault))?;
+            whose = self.login.bindings.claim(claimed).await.map_err(|fault| unknown(&fault))?;
+        }
+        match whose {
+            Whose::Hers => Ok(()),
+            Whose::Nobodys | Whose::Anothers(_) => {
+                let try_this = format!("bastion names release {name}");
+                tracing::warn!(%name, issuer, subject, try_this, "the name is another person's; refused");
+                Err(notice::NOT_HER_NAME)
+            }
+        }
+    }
+
+    async fn bind(&self, binding: Binding, principal: &Principal, now: i64) -> Result<(), &'static str> {
+        let act = Act::KeyBound {
+            person: audit::person(principal),
+            key: binding.fingerprint.clone(),
+            source: binding.source.to_string(),
+            expires_at: binding.expires_at,
+        };
+        if let Err(fault) = self.login.audit.write(act).await {
+            tracing::error!(%fault, "a key is not bound, and its owner not let in");
+            return Err(notice::NO_RECORD);
+        }
+        match self.login.bindings.bind(binding, now).await {
+            Ok(()) => Ok(()),
+            Err(BindFault::Anothers(key)) => {
+                tracing::warn!(source = %self.source, key, "a key that is bound to another person");
+                Err(notice::ANOTHERS_KEY)
+            }
+            // She has proven who she is: a store that fails costs her a prompt next time, not this session.
+            Err(fault) => {
+                tracing::error!(%fault, "the key is not bound");
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes that nobody was let in here.
+    fn refused(&mut self, why: &str) {
+        self.is_refusal_written = true;
+        self.login.audit.refused(Act::SignInRefused {
+            user: audit::shown(&self.user),
+            source: self.source,
+            key: self.key().map(str::to_owned),
+            why: why.to_owned(),
+        });
+    }
+
+    /// The connection is over. Writes that somebody tried to sign in and did not, if nothing has told so yet.
+    pub fn is_over(&mut self) {
+        let tried = !self.user.is_empty() && self.principal().is_none();
+        if !tried || std::mem::replace(&mut self.is_refusal_written, true) {
+            return;
+        }
+        let why = match &self.state {
+            State::KeyProven(_) => {
+                "the key is not bound, and no sign-in was begun (a client in batch mode cannot)"
+            }
+            State::Asking { .. } => "left before the sign-in was confirmed",
+            State::Nothing | State::Over { .. } | State::SignedIn { .. } => "left without a proof",
+        };
+        tracing::info!(source = %self.source, user = audit::shown(&self.user), key = self.key(), "not signed in: {why}");
+        self.refused(why);
+    }
+
+    fn key(&self) -> Option<&str> {
+        match &self.state {
+            State::KeyProven(key) | State::Asking { key: Some(key), .. } => Some(&key.fingerprint),
+            _ => None,
+        }
     }
 
     fn enter(&mut self, proof: Proof, now: i64) -> Principal {
@@ -335,7 +450,7 @@ impl SignIn {
             name = %principal.name, issuer = principal.issuer, subject = principal.subject,
             source = %principal.source, key = principal.key, bound, "signed in"
         );
-        self.state = State::SignedIn(principal.clone());
+        self.state = State::SignedIn { principal: principal.clone(), bound };
         principal
     }
 }

@@ -2,6 +2,8 @@
 
 mod alarm;
 mod answer;
+mod audit;
+mod binding_commands;
 mod check;
 mod cli;
 mod connection;
@@ -23,10 +25,12 @@ mod login;
 mod menu;
 #[cfg(test)]
 mod operator_tests;
+mod orders;
 mod outbox;
 mod own_keys;
 mod pins;
 mod recorder;
+mod revoke;
 mod serve;
 mod server;
 mod session;

@@ -7,7 +7,7 @@ use keys::{HOST_KEY, MasterKey, MasterKeySource, PrivateKey, Vault, secret_file}
 
 use crate::{
     failure::Failure,
-    settings::{Settings, TargetSettings},
+    settings::{FileRead, Settings, TargetSettings},
 };
 
 /// Opens the vault, and says where its master key was found.
@@ -42,11 +42,11 @@ fn host_key(file: &Path) -> Result<PrivateKey, Failure> {
     Ok(key)
 }
 
-/// The policy that settings name.
+/// The policy that settings name, and what was read.
 ///
 /// # Errors
 /// If it cannot be read, or is wrong.
-pub fn policy(settings: &Settings) -> Result<Policy, Failure> {
+pub fn policy(settings: &Settings) -> Result<(Policy, FileRead), Failure> {
     let file = settings.policy.display().to_string();
     let text = std::fs::read_to_string(&settings.policy).map_err(|cause| {
         Failure::new(
@@ -54,7 +54,8 @@ pub fn policy(settings: &Settings) -> Result<Policy, Failure> {
             "set `policy` to the policy's file; `bastion init` writes one",
         )
     })?;
-    Ok(Policy::parse(&text, &file)?)
+    let policy = Policy::parse(&text, &file)?;
+    Ok((policy, FileRead { file: settings.policy.clone(), text: text.into() }))
 }
 
 /// The target of this name.

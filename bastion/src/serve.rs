@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
-use archive::Archive;
+use archive::{Archive, control::Request};
 use keys::Vault;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::{
@@ -13,11 +13,12 @@ use tokio::{
 };
 
 use crate::{
-    control::{Control, Order},
+    audit::{Act, Audit, By},
+    control::{Control, Order, Reply},
     failure::Failure,
     house::{House, Rules},
     login::{Clock, Login},
-    own_keys,
+    orders, own_keys,
     recorder::{Durability, Recorder, RecorderSettings},
     server,
     settings::{self, Settings},
@@ -58,26 +59,37 @@ impl Gateway {
             doors.push(listening.map_err(|fault| cannot_listen(address, &fault))?);
         }
         let addresses = doors.iter().filter_map(|door| door.local_addr().ok()).collect();
-        let login = Login::new(settings.login.clone(), &settings.data.join("state"), Clock::system());
-        let login = Arc::new(login.map_err(|fault| Failure::new(fault, "look at [login] in the settings"))?);
         let look = |fault: &dyn std::fmt::Display| Failure::new(fault, format!("look at the folder {data}"));
         let recorder = Recorder::start(archive.clone(), recorder_settings(settings));
         let recorder = recorder.map_err(|fault| look(&fault))?;
+        let audit = Audit::begin(&recorder);
+        let started =
+            Act::ServerStarted { version: env!("CARGO_PKG_VERSION").into(), process: std::process::id() };
+        audit.write(started).await.map_err(|fault| look(&fault))?;
+        audit.write_rules(By::Bastion, &rules.files).await.map_err(|fault| look(&fault))?;
+        let state = settings.data.join("state");
+        let login = Login::new(settings.login.clone(), &state, Clock::system(), audit.clone());
+        let login = Arc::new(login.map_err(|fault| Failure::new(fault, "look at [login] in the settings"))?);
         let (order, orders) = mpsc::channel(ORDERS_MAX);
         let control = Control::start(&settings.data, archive, recorder.clone(), order);
         let control = control.map_err(|fault| look(&format!("cannot listen for commands: {fault}")))?;
-        let house = Arc::new(House::new(rules, host_keys, vault, login, recorder));
+        let house = Arc::new(House::new(rules, host_keys, vault, login, recorder, audit));
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(server::serve(house.clone(), doors, stopped));
         Ok(Gateway { house, addresses, control, orders, stop, accepting })
     }
 
     /// Accepts nobody new, ends the open sessions, and closes their recordings.
-    pub async fn stop(self) {
+    pub async fn stop(self, by: By) {
         self.stop.send_replace(true);
         if let Err(fault) = self.accepting.await {
             tracing::error!("the accept loop failed: {fault}");
         }
+        // It stops whether or not that can be written.
+        if let Err(fault) = self.house.audit.write(Act::ServerStopped { by }).await {
+            tracing::error!("{fault}");
+        }
+        self.house.audit.end().await;
         let recorder = self.house.recorder.clone();
         if let Err(fault) = tokio::task::spawn_blocking(move || recorder.shutdown()).await {
             tracing::error!("the recorder did not shut down: {fault}");
@@ -97,14 +109,15 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     for address in &gateway.addresses {
         tracing::info!("listening on {address}");
     }
-    until_told(&mut gateway).await?;
+    let by = until_told(&mut gateway).await?;
     tracing::info!("stopping");
-    gateway.stop().await;
+    gateway.stop(by).await;
     Ok(())
 }
 
-/// Waits for the signal or the order that ends the program; reloads at SIGHUP, or when ordered, meanwhile.
-pub async fn until_told(gateway: &mut Gateway) -> Result<(), Failure> {
+/// Waits for the signal or the order that ends the program, and answers whose it was; reloads at SIGHUP, or when
+/// ordered, meanwhile.
+pub async fn until_told(gateway: &mut Gateway) -> Result<By, Failure> {
     let hear = |kind| {
         signal(kind).map_err(|fault| Failure::new(format!("cannot hear signals: {fault}"), "start it anew"))
     };
@@ -113,29 +126,18 @@ pub async fn until_told(gateway: &mut Gateway) -> Result<(), Failure> {
     let mut hang_up = hear(SignalKind::hangup())?;
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hang_up.recv() => drop(reload(&gateway.house)), // it has said in the log what is wrong
-            Some(order) = gateway.orders.recv() => match order {
-                Order::Shutdown => return Ok(()),
-                // Whoever asked may be gone by now.
-                Order::Reload(tell) => drop(tell.send(reload(&gateway.house))),
-            },
-        }
-    }
-}
-
-fn reload(house: &House) -> Result<(), String> {
-    let failed = house.reload();
-    match failed {
-        Ok(()) => {
-            tracing::info!("settings and policy read again");
-            Ok(())
-        }
-        Err(failure) => {
-            let way_out = failure.way_out.unwrap_or_default();
-            tracing::error!(try_this = way_out, "settings and policy stay as they were: {}", failure.what);
-            Err(failure.what)
+            _ = terminate.recv() => return Ok(By::Signal("TERM".into())),
+            _ = interrupt.recv() => return Ok(By::Signal("INT".into())),
+            // It says in the log what is wrong.
+            _ = hang_up.recv() => drop(orders::reload(&gateway.house, By::Signal("HUP".into())).await),
+            Some(order) = gateway.orders.recv() => {
+                let by = By::local(order.uid);
+                if order.what == Request::Shutdown {
+                    drop(order.tell.send(Ok(Reply::Done("stopping".into())))); // whoever asked may be gone by now
+                    return Ok(by);
+                }
+                tokio::spawn(orders::carry_out(gateway.house.clone(), order, by));
+            }
         }
     }
 }

@@ -44,7 +44,7 @@ pub struct SessionsArgs {
 
 /// Where the recordings are.
 #[derive(Debug, clap::Args)]
-struct PlaceArgs {
+pub struct PlaceArgs {
     #[command(flatten)]
     settings: SettingsArgs,
     /// The control socket of a running server, if not the one in the data folder
@@ -80,6 +80,7 @@ pub fn run(args: &SessionsArgs, out: &mut dyn Write) -> Result<u8, Failure> {
         target: args.target.clone(),
         since_us: micros(args.since),
         until_us: micros(args.until),
+        audit: false,
     };
     let sessions = args.place.library()?.sessions(&filter)?;
     if args.json {
@@ -94,7 +95,10 @@ pub fn run(args: &SessionsArgs, out: &mut dyn Write) -> Result<u8, Failure> {
 impl PlaceArgs {
     /// The socket or the folder that was named; else the settings' folder; and without settings a server that is
     /// found, as that of a demo.
-    fn library(&self) -> Result<Library, Failure> {
+    ///
+    /// # Errors
+    /// When there is neither server nor store.
+    pub fn library(&self) -> Result<Library, Failure> {
         let named = (self.socket.as_deref(), self.settings.data.as_deref());
         if named != (None, None) {
             return Ok(Library::open(named.1, named.0)?);
@@ -127,7 +131,10 @@ impl From<LibraryFault> for Failure {
 }
 
 /// A time as people write it: how long ago, a day, or RFC 3339.
-fn instant(text: &str) -> Result<Timestamp, String> {
+///
+/// # Errors
+/// If it is none of these.
+pub fn instant(text: &str) -> Result<Timestamp, String> {
     let wrong = || format!("{text:?} is no time; write 2h, 3d, 2026-11-21 or 2026-11-21T12:00:00Z");
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at);
@@ -301,7 +308,7 @@ fn state(state: State) -> &'static str {
 }
 
 /// Text of a recording, without anything that a terminal would obey.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().map(|ch| if is_harmless(ch) { ch } else { '\u{fffd}' }).collect()
 }
 
@@ -311,13 +318,15 @@ fn is_harmless(ch: char) -> bool {
     !ch.is_control() && !turns
 }
 
-fn local(micros: u64) -> String {
+/// In this machine's time zone.
+pub fn local(micros: u64) -> String {
     let at = i64::try_from(micros).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
     let at = at.unwrap_or_default().to_zoned(jiff::tz::TimeZone::system());
     at.strftime("%Y-%m-%d %H:%M:%S").to_string()
 }
 
-fn rfc3339(micros: u64) -> String {
+/// As RFC 3339 writes it.
+pub fn rfc3339(micros: u64) -> String {
     let at = i64::try_from(micros).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
     at.unwrap_or_default().to_string()
 }

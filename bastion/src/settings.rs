@@ -21,7 +21,7 @@ pub use limits::Limits;
 pub use login::{Algorithm, Flow, Login, Prompt};
 pub use ssh::{Ssh, is_gcm};
 pub use targets::{DEFAULT_KEY, TargetSettings, Targets};
-pub use toml_file::SettingsFault;
+pub use toml_file::{FileRead, SettingsFault};
 
 use targets::Tables;
 use toml_file::Source;
@@ -31,6 +31,8 @@ use toml_file::Source;
 pub struct Settings {
     /// The file they were read from; none if they were made by the program (the demo).
     pub file: Option<PathBuf>,
+    /// That file and those of targets.d/, as they were read.
+    pub read: Vec<FileRead>,
     /// Keys of the file that the command line or the environment says instead.
     pub given: Vec<&'static str>,
     /// Where to listen.
@@ -230,11 +232,12 @@ impl Settings {
         let source = Source::read(file)?;
         let File { listen, data, policy, keys, login, ssh, limits, recording, env_allow, log, targets } =
             source.parse()?;
-        let targets =
+        let (targets, more) =
             Targets::read(&source, targets, &source.beside(Path::new(TARGETS_FOLDER)), &keys.by_label)?;
         let beside = |path: Option<PathBuf>| path.map(|path| source.beside(&path));
         Ok(Settings {
             file: Some(file.to_owned()),
+            read: std::iter::once(source.as_read()).chain(more).collect(),
             given: Vec::new(),
             listen,
             data: source.beside(&data),
@@ -285,6 +288,7 @@ impl Settings {
     pub fn embedded(data: &Path, listen: SocketAddr, login: Login) -> Settings {
         Settings {
             file: None,
+            read: Vec::new(),
             given: Vec::new(),
             listen: Listen { ssh: vec![listen] },
             data: data.to_owned(),

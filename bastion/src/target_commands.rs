@@ -9,6 +9,7 @@ use keys::{KnownHosts, PublicKey, Vault, fingerprint};
 use serde_json::json;
 
 use crate::{
+    audit::{Act, By, write_as_command},
     dial::{self, DialProblem},
     failure::Failure,
     own_keys, pins,
@@ -130,6 +131,9 @@ async fn pin(
     if !yes {
         confirm(target, input, out)?;
     }
+    let keys = vec![fingerprint(&key)];
+    let act = Act::TargetPinned { target: target.name.to_string(), keys, by: By::me() };
+    write_as_command(settings, act).await?;
     pins::write(&settings.pins(), &target.name, &[KnownHosts::line(&target.address, target.port, &key)])?;
     writeln!(out, "Pinned. It holds from the next session on.")?;
     Ok(())

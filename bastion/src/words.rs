@@ -1,5 +1,7 @@
 //! The bastion's own words, which begin with a colon where a target would stand.
 
+mod bindings;
+
 use gate::Principal;
 use gate::{Printable, exit_code, nearest};
 use serde_json::{Value, json};
@@ -8,6 +10,10 @@ use crate::{
     answer::Answer,
     menu::{self, Item},
 };
+
+pub use bindings::{Asks, answer as answer_keys};
+
+use Answers::{Keys, Tells};
 
 /// What may be told to a caller.
 pub struct Knows {
@@ -21,33 +27,67 @@ pub struct Knows {
 struct Word {
     name: &'static str,
     says: &'static str,
-    answer: fn(&Knows) -> (String, Value),
+    answers: Answers,
+}
+
+/// How a word is answered.
+enum Answers {
+    /// By what is known.
+    Tells(fn(&Knows) -> (String, Value)),
+    /// By looking at her keys, or doing something with them.
+    Keys,
+}
+
+/// What a word asks for.
+pub enum Said {
+    /// An answer that is there already.
+    Answer(Answer),
+    /// Something with her keys; as JSON or not.
+    Keys(Asks, bool),
 }
 
 /// All of them; `:help` prints this table.
-const WORDS: [Word; 4] = [
-    Word { name: "help", says: "what you can say here", answer: help },
-    Word { name: "whoami", says: "who you are, and how that was proven", answer: whoami },
-    Word { name: "targets", says: "what you may reach, and as whom", answer: targets },
-    Word { name: "login", says: "sign in, so that the next call needs no prompt", answer: login },
+const WORDS: [Word; 7] = [
+    Word { name: "help", says: "what you can say here", answers: Tells(help) },
+    Word { name: "whoami", says: "who you are, and how that was proven", answers: Tells(whoami) },
+    Word { name: "targets", says: "what you may reach, and as whom", answers: Tells(targets) },
+    Word { name: "login", says: "sign in, so that the next call needs no prompt", answers: Tells(login) },
+    Word { name: "keys", says: "the keys that sign you in, and since when", answers: Keys },
+    Word {
+        name: "revoke",
+        says: "SHA256:... or --all: a key signs you in no more, and what it opened ends",
+        answers: Keys,
+    },
+    Word { name: "logout", says: "the same for the key of this connection", answers: Keys },
 ];
 
-/// Answers a word of the bastion's own. Every word takes `--json`.
-pub fn answer(word: &str, arguments: &[String], knows: &Knows) -> Answer {
+/// Hears a word of the bastion's own, and answers it as far as nothing must be done. Every word takes `--json`.
+pub fn hear(word: &str, arguments: &[String], knows: &Knows) -> Said {
+    match understood(word, arguments, knows) {
+        Ok(said) => said,
+        Err(line) => Said::Answer(Answer::refusal(line, exit_code::USAGE)),
+    }
+}
+
+fn understood(word: &str, arguments: &[String], knows: &Knows) -> Result<Said, String> {
     let Some(known) = WORDS.iter().find(|known| known.name == word) else {
         let names: Vec<&str> = WORDS.iter().map(|known| known.name).collect();
         let try_this = nearest(word, names.iter().copied()).unwrap_or("help");
-        let line = format!("bastion: no word is called \":{}\"; try: :{try_this}", Printable::of(word));
-        return Answer::refusal(line, exit_code::USAGE);
+        return Err(format!("bastion: no word is called \":{}\"; try: :{try_this}", Printable::of(word)));
     };
     let json = arguments.iter().any(|argument| argument == "--json");
-    if let Some(wrong) = arguments.iter().find(|argument| *argument != "--json") {
-        let line =
-            format!("bastion: :{word} takes --json and nothing else, found \"{}\"", Printable::of(wrong));
-        return Answer::refusal(line, exit_code::USAGE);
+    let others: Vec<&str> =
+        arguments.iter().map(String::as_str).filter(|argument| *argument != "--json").collect();
+    match (&known.answers, others.first()) {
+        (Keys, _) => Ok(Said::Keys(Asks::parse(word, &others)?, json)),
+        (Tells(_), Some(wrong)) => {
+            Err(format!("bastion: :{word} takes --json and nothing else, found \"{}\"", Printable::of(wrong)))
+        }
+        (Tells(tell), None) => {
+            let (text, value) = tell(knows);
+            Ok(Said::Answer(Answer::out(if json { format!("{value}\n") } else { text })))
+        }
     }
-    let (text, value) = (known.answer)(knows);
-    Answer::out(if json { format!("{value}\n") } else { text })
 }
 
 /// No target was named, and there is no terminal to ask on: the list, and the code for wrong usage.
@@ -132,6 +172,13 @@ fn login(knows: &Knows) -> (String, Value) {
 mod tests {
     use super::*;
 
+    fn answer(word: &str, arguments: &[String], knows: &Knows) -> Answer {
+        match hear(word, arguments, knows) {
+            Said::Answer(answer) => answer,
+            Said::Keys(asks, _) => panic!("{asks:?}"),
+        }
+    }
+
     fn knows() -> Knows {
         let principal = Principal {
             issuer: "https://id.example".into(),
@@ -150,7 +197,7 @@ mod tests {
 
     #[test]
     fn every_word_answers_in_text_and_in_one_line_of_json() {
-        for word in &WORDS {
+        for word in WORDS.iter().filter(|word| matches!(word.answers, Tells(_))) {
             assert!(!answer(word.name, &[], &knows()).out.is_empty());
 
             let json = answer(word.name, &["--json".into()], &knows());

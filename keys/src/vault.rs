@@ -253,10 +253,17 @@ impl Vault {
     /// # Errors
     /// If the name is taken or none, or the vault cannot be written.
     pub fn generate(&mut self, name: &str) -> Result<PublicKey, VaultFault> {
+        self.put(name, &Vault::fresh_key(name)?)
+    }
+
+    /// A new Ed25519 key, which is in no vault yet: for who must say which one it is before it is kept.
+    ///
+    /// # Errors
+    /// If the system has no random bytes.
+    pub fn fresh_key(name: &str) -> Result<PrivateKey, VaultFault> {
         let mut seed = Zeroizing::new([0; 32]);
         getrandom::fill(seed.as_mut_slice()).map_err(|_| VaultFault::Crypto { name: name.into() })?;
-        let key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
-        self.put(name, &key)
+        Ok(PrivateKey::from(Ed25519Keypair::from_seed(&seed)))
     }
 
     /// Takes a key in OpenSSH's format, without a passphrase.
@@ -328,7 +335,11 @@ impl Vault {
         self.stored.keys.get(name).ok_or_else(unknown)
     }
 
-    fn put(&mut self, name: &str, key: &PrivateKey) -> Result<PublicKey, VaultFault> {
+    /// Keeps a key that was made by [`Vault::fresh_key`].
+    ///
+    /// # Errors
+    /// If the name is taken or none, or the vault cannot be written.
+    pub fn put(&mut self, name: &str, key: &PrivateKey) -> Result<PublicKey, VaultFault> {
         check_name(name)?;
         let crypto = || VaultFault::Crypto { name: name.into() };
         let public = PublicKey::new(key.public_key().key_data().clone(), name);

@@ -22,6 +22,11 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The form in which names of people are compared: small letters. Names are ASCII, so nothing else can look alike.
+    pub fn folded(&self) -> Name {
+        Name(self.0.to_ascii_lowercase())
+    }
 }
 
 impl FromStr for Name {

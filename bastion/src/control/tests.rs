@@ -174,12 +174,21 @@ async fn orders_reach_the_server_and_its_refusal_reaches_who_asked() {
     let socket = bench.control.socket().to_path_buf();
     let asked =
         tokio::task::spawn_blocking(move || Client::connect(&socket).unwrap().order(&Request::Reload));
-    let Some(Order::Reload(tell)) = bench.orders.recv().await else { panic!("a reload was asked for") };
+    let Some(Order { what: Request::Reload, tell, .. }) = bench.orders.recv().await else {
+        panic!("a reload was asked for")
+    };
     tell.send(Err("policy.toml:3: no".into())).unwrap();
     assert_eq!(asked.await.unwrap().unwrap_err().to_string(), "policy.toml:3: no");
 
-    bench.ask(|mut client| client.order(&Request::Shutdown).unwrap()).await;
-    assert!(matches!(bench.orders.recv().await, Some(Order::Shutdown)));
+    let socket = bench.control.socket().to_path_buf();
+    let asked =
+        tokio::task::spawn_blocking(move || Client::connect(&socket).unwrap().order(&Request::Shutdown));
+    let Some(Order { what: Request::Shutdown, tell, uid }) = bench.orders.recv().await else {
+        panic!("a shutdown was asked for")
+    };
+    assert_eq!(uid, rustix::process::geteuid().as_raw());
+    tell.send(Ok(Reply::Done("stopping".into()))).unwrap();
+    assert_eq!(asked.await.unwrap().unwrap(), "stopping");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use std::{
 };
 
 use gate::{Name, Principal};
+use recording::Person;
 use serde::{Deserialize, Serialize};
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 
@@ -98,6 +99,17 @@ impl Binding {
         }
     }
 
+    /// Its owner.
+    pub fn person(&self) -> Person {
+        Person {
+            issuer: self.issuer.clone(),
+            subject: self.subject.clone(),
+            name: self.name.to_string(),
+            email: self.email.clone(),
+            groups: self.groups.iter().cloned().collect(),
+        }
+    }
+
     // A binding from the future is no binding: a clock that was set back must not lengthen one.
     fn is_live(&self, now: i64) -> bool {
         self.created_at <= now.saturating_add(CLOCK_SLACK_SECONDS) && now < self.expires_at
@@ -116,6 +128,8 @@ const CLOCK_SLACK_SECONDS: i64 = 60;
 #[derive(Clone)]
 pub struct Bindings {
     tree: sled::Tree,
+    /// Whose names are: see names.rs.
+    pub(super) names: sled::Tree,
     folder: PathBuf,
 }
 
@@ -125,7 +139,8 @@ impl Bindings {
         let file = |cause| StoreFault::File { path: folder.to_owned(), cause };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(file)?;
         let store = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).open()?;
-        Ok(Bindings { tree: store.open_tree("binding")?, folder: folder.to_owned() })
+        let (tree, names) = (store.open_tree("binding")?, store.open_tree("name")?);
+        Ok(Bindings { tree, names, folder: folder.to_owned() })
     }
 
     /// Forgets the bindings that have run out. One that cannot be read goes too: it counts as none.
@@ -181,6 +196,24 @@ impl Bindings {
         }
     }
 
+    /// The bindings that live, in no order that means anything.
+    pub fn all(&self, now: i64) -> Result<Vec<Binding>, StoreFault> {
+        let mut all = Vec::new();
+        for pair in &self.tree {
+            all.extend(read(&pair?.1).filter(|binding| binding.is_live(now)));
+        }
+        Ok(all)
+    }
+
+    /// Forgets bindings, and returns once a power cut cannot bring them back. One that was made anew meanwhile goes
+    /// too: who is to be locked out is not to slip in so.
+    pub fn revoke(&self, fingerprints: &[String]) -> Result<(), StoreFault> {
+        for fingerprint in fingerprints {
+            self.tree.remove(fingerprint)?;
+        }
+        self.sync()
+    }
+
     /// Notes that a key was used alone. Not worth a sync: a power cut loses a time, no right.
     pub fn used(&self, binding: &Binding, now: i64, source: IpAddr) -> Result<(), StoreFault> {
         let noted = Binding { last_used_at: now, source, ..binding.clone() };
@@ -196,7 +229,7 @@ impl Bindings {
     }
 
     /// sled's flush alone does not survive a power cut: measured, it calls `sync_file_range`.
-    fn sync(&self) -> Result<(), StoreFault> {
+    pub(super) fn sync(&self) -> Result<(), StoreFault> {
         self.tree.flush()?;
         sync_file(&self.folder.join("db"))?;
         let blobs = self.folder.join("blobs");

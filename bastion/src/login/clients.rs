@@ -98,7 +98,10 @@ impl House {
         provider.interval(1);
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings { prompt, ..Settings::new(provider.issuer().into(), "bastion".into()) };
-        let login = Arc::new(Login::new(settings, &folder.path().join("state"), Clock::system()).unwrap());
+        let login = Arc::new(
+            Login::new(settings, &folder.path().join("state"), Clock::system(), audit::tests::heard().0)
+                .unwrap(),
+        );
         let host = PrivateKey::random(&mut russh::keys::key::safe_rng(), KeyAlgorithm::Ed25519).unwrap();
         let host_key = host.public_key().fingerprint(HashAlg::Sha256).to_string();
         let config = Arc::new(Config {

@@ -31,6 +31,10 @@ pub(super) const NOT_HER_NAME: &str =
 /// The key is somebody else's.
 pub(super) const ANOTHERS_KEY: &str = "This key belongs to another person's sign-in. Use a key of your own.";
 
+/// What would have to be known or written down cannot be.
+pub(super) const NO_RECORD: &str =
+    "The bastion cannot keep its records at the moment, so nobody can sign in. Try again later.";
+
 /// Where to go, what to type there, for how long, and what it will let in; the sentence is left for the caller to end.
 pub(super) fn invitation(invitation: &Invitation, source: IpAddr, key: Option<&str>) -> String {
     let mut text = String::from("To sign in, open\n\n");

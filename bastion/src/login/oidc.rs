@@ -333,7 +333,8 @@ impl Provider {
         let name =
             text(claim).ok_or_else(|| wrong(format!("it has no claim {claim:?} to name the person")))?;
         let name = name
-            .parse()
+            .parse::<Name>()
+            .map(|name| name.folded())
             .map_err(|_| wrong(format!("its claim {claim:?} is no name that can be used here")))?;
         // An address that the provider has not confirmed could be anybody's.
         let confirmed = claims.get("email_verified").and_then(Value::as_bool).unwrap_or(false);

@@ -11,7 +11,7 @@ use keys::KnownHosts;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::toml_file::{Place, Problem, SettingsFault, Source, some_duration};
+use super::toml_file::{FileRead, Place, Problem, SettingsFault, Source, some_duration};
 
 /// The key that opens a target which names none: `bastion init` makes it.
 pub const DEFAULT_KEY: &str = "gateway";
@@ -99,7 +99,7 @@ impl Targets {
         self.0.insert(settings.target.name.clone(), settings);
     }
 
-    /// Checks the tables of `main` and of every `*.toml` in `folder`.
+    /// Checks the tables of `main` and of every `*.toml` in `folder`; answers what was read besides.
     ///
     /// # Errors
     /// If a name is none, or stands in two places, or a value cannot be.
@@ -108,15 +108,17 @@ impl Targets {
         tables: Tables,
         folder: &Path,
         by_label: &BTreeMap<String, Name>,
-    ) -> Result<Self, SettingsFault> {
+    ) -> Result<(Self, Vec<FileRead>), SettingsFault> {
+        let mut files = Vec::new();
         let mut reader = Reader { by_label, targets: BTreeMap::new(), places: BTreeMap::new() };
         reader.take(main, tables)?;
         for file in toml_files(folder)? {
             let source = Source::read(&file)?;
             let tables = source.parse::<TargetsFile>()?.targets;
             reader.take(&source, tables)?;
+            files.push(source.as_read());
         }
-        Ok(Targets(reader.targets))
+        Ok((Targets(reader.targets), files))
     }
 }
 

@@ -4,6 +4,7 @@ use std::{
     fmt, io,
     ops::Range,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -102,6 +103,15 @@ impl SettingsFault {
     }
 }
 
+/// A file, as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRead {
+    /// Which.
+    pub file: PathBuf,
+    /// Its text.
+    pub text: Arc<str>,
+}
+
 /// A file that was read: turns spans into places.
 pub struct Source {
     file: PathBuf,
@@ -140,6 +150,11 @@ impl Source {
     /// The text itself.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// What was read, and where.
+    pub fn as_read(&self) -> FileRead {
+        FileRead { file: self.file.clone(), text: self.text.as_str().into() }
     }
 
     /// A path that the file names: what is relative begins where the file lies.

@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use recording::{Header, Keyframe, Layout, SessionId};
+use recording::{AUDIT, Header, Keyframe, Layout, SessionId};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::{
@@ -161,7 +161,8 @@ impl Archive {
 
     /// How many sessions are being recorded.
     pub fn live_sessions(&self) -> usize {
-        self.live().values().filter(|live| live.ended().is_none()).count()
+        let is_session = |live: &&Arc<Live>| live.header().facts.channel != AUDIT && live.ended().is_none();
+        self.live().values().filter(is_session).count()
     }
 
     /// The session that began last.
@@ -169,8 +170,10 @@ impl Archive {
     /// # Errors
     /// When the journal cannot be read.
     pub fn last(&self) -> Result<Option<Summary>, ArchiveFault> {
-        let live = self.live().keys().next_back().copied();
-        let book = self.inner.journal.books()?.find_map(Result::ok).map(|book| book.summary.id);
+        let is_session = |live: &&Arc<Live>| live.header().facts.channel != AUDIT;
+        let live = self.live().values().rev().find(is_session).map(|live| live.header().facts.id);
+        let mut books = self.inner.journal.books()?.filter_map(Result::ok).map(|book| book.summary);
+        let book = books.find(|summary| !summary.is_audit()).map(|summary| summary.id);
         live.max(book).map_or(Ok(None), |id| self.session(id))
     }
 

@@ -10,6 +10,7 @@ use std::{io, path::Path};
 
 use recording::SessionId;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 pub use client::{Client, ControlFault};
 
@@ -81,6 +82,30 @@ pub enum Request {
     },
     /// End the open segments of all recordings, so that all that happened so far is packed: before a backup.
     EndSegments,
+    /// Write an entry into the audit trail, for a command that changes something beside the server. Who asks is told
+    /// by the socket.
+    Record {
+        /// What the command is about to do.
+        act: Map<String, Value>,
+    },
+    /// The keys that sign somebody in. Behind the answer: a list.
+    Bindings,
+    /// Take the right to sign in from keys, and end what they opened: of a person, of a key, of both, or of all.
+    Revoke {
+        /// Of the person with this name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+        /// The key of this fingerprint.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        key: Option<String>,
+    },
+    /// Whose the names are that somebody has signed in with. Behind the answer: a list.
+    Names,
+    /// Let a name be anybody's again.
+    Release {
+        /// The name.
+        name: String,
+    },
     /// Read policy and targets again.
     Reload,
     /// End all sessions, and stop.

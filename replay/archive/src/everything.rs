@@ -140,6 +140,7 @@ fn stream(what: &What) -> Option<(&'static str, &[u8])> {
         What::Input(bytes) | What::Shown { data: bytes, .. } => ("input", bytes),
         What::Injected(bytes) => ("injected", bytes),
         What::Notice(bytes) => ("notices", bytes),
+        What::Act(bytes) => ("acts", bytes),
         What::Marker(text) => ("markers", text.as_bytes()),
         _ => return None,
     })

@@ -1,6 +1,6 @@
 //! What a list of sessions tells of each.
 
-use recording::{Header, Outcome, SessionId};
+use recording::{AUDIT, Header, Outcome, SessionId};
 use serde::{Deserialize, Serialize};
 
 use crate::{Live, tail::End};
@@ -96,6 +96,11 @@ impl Summary {
         }
     }
 
+    /// Whether it is no session but a piece of the audit trail.
+    pub fn is_audit(&self) -> bool {
+        self.channel == AUDIT
+    }
+
     /// What is known of one that is being written, or was until just now.
     pub fn of_live(live: &Live) -> Self {
         let (duration_us, events, bytes) = (live.last_us(), live.events(), live.bytes());
@@ -125,12 +130,16 @@ pub struct Filter {
     /// Begun before this instant: microseconds since 1970 (UTC).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_us: Option<u64>,
+    /// Pieces of the audit trail, instead of sessions.
+    #[serde(default)]
+    pub audit: bool,
 }
 
 impl Filter {
     /// Whether the list tells of this session.
     pub fn matches(&self, summary: &Summary) -> bool {
-        self.user.as_ref().is_none_or(|user| *user == summary.person)
+        self.audit == summary.is_audit()
+            && self.user.as_ref().is_none_or(|user| *user == summary.person)
             && self.target.as_ref().is_none_or(|target| *target == summary.target)
             && self.until_us.is_none_or(|until| summary.started_us < until)
             && self.since_us.is_none_or(|since| summary.ended_us.is_none_or(|ended| since <= ended))

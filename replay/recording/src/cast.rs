@@ -19,6 +19,7 @@
 //! | `O` | [`What::Opened`] | text |
 //! | `o` | [`What::Output`]; after `E` [`What::ErrorOutput`]; after `N` [`What::Notice`] | text |
 //! | `i` | [`What::Input`]; after `S` [`What::Shown`] | text |
+//! | `A` | [`What::Act`] | JSON |
 //! | `G` | [`What::Injected`]: never `i`, because the user did not type it | text |
 //! | `T` | [`What::Typed`] | count |
 //! | `r` | [`What::Resize`] | `COLSxROWS` |
@@ -90,6 +91,7 @@ impl LineWriter {
                 self.content(at, Some(("S", &first.to_string())), "i", Stream::Shown, data, out);
             }
             What::Injected(data) => self.content(at, None, "G", Stream::Injected, data, out),
+            What::Act(data) => self.content(at, None, "A", Stream::Act, data, out),
             What::Typed(count) => line(at, "T", &count.to_string(), out),
             What::Resize { cols, rows } => {
                 let (cols, rows) = size::clamped(*cols, *rows);

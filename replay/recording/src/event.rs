@@ -105,6 +105,8 @@ pub enum What {
     Ended(String),
     /// Something worth pointing out, in words.
     Marker(String),
+    /// What was decided or done, as JSON: an entry of the audit trail, whose recordings hold nothing else.
+    Act(Bytes),
 }
 
 /// How a remote program ended (RFC 4254, section 6.10).

@@ -55,6 +55,10 @@ impl<'de> Deserialize<'de> for SessionId {
     }
 }
 
+/// The `channel` of a recording that is no session but a piece of the audit trail: what one run of the server, or one
+/// command beside it, decided and did.
+pub const AUDIT: &str = "audit";
+
 /// How a recording's segments hold their events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -110,7 +114,7 @@ pub struct Facts {
     pub address: String,
     /// Login on the target.
     pub login: String,
-    /// `shell`, `exec` or `subsystem`: what was asked for.
+    /// `shell`, `exec` or `subsystem`: what was asked for; or [`AUDIT`].
     pub channel: String,
     /// The rule that let it through.
     pub rule: String,

@@ -65,7 +65,8 @@ fn payload_bytes(what: &What) -> usize {
         | What::Input(data)
         | What::Shown { data, .. }
         | What::Injected(data)
-        | What::Notice(data) => data.len(),
+        | What::Notice(data)
+        | What::Act(data) => data.len(),
         What::Signal(text) | What::Marker(text) | What::Ended(text) => text.len(),
         What::Typed(_) | What::Resize { .. } | What::InputEnd | What::OutputEnd | What::Exit(_) => 0,
     }

@@ -65,16 +65,17 @@ pub(crate) enum Stream {
     Shown,
     Injected,
     Opened,
+    Act,
 }
 
 /// What every stream of a session still waits for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Carries([Carry; 7]);
+pub(crate) struct Carries([Carry; 8]);
 
 impl Carries {
     /// The carry of one stream.
     pub(crate) fn of(&mut self, stream: Stream) -> &mut Carry {
-        let [output, error, notice, input, shown, injected, opened] = &mut self.0;
+        let [output, error, notice, input, shown, injected, opened, act] = &mut self.0;
         match stream {
             Stream::Output => output,
             Stream::ErrorOutput => error,
@@ -83,13 +84,14 @@ impl Carries {
             Stream::Shown => shown,
             Stream::Injected => injected,
             Stream::Opened => opened,
+            Stream::Act => act,
         }
     }
 
     /// The same, without what no viewer sees.
     pub(crate) fn for_viewers(&self) -> Carries {
         let mut seen = self.clone();
-        for stream in [Stream::Input, Stream::Shown, Stream::Injected, Stream::Opened] {
+        for stream in [Stream::Input, Stream::Shown, Stream::Injected, Stream::Opened, Stream::Act] {
             *seen.of(stream) = Carry::default();
         }
         seen

@@ -5,7 +5,7 @@ use ::tests::provider::{ALICE, BEA, Sky};
 use super::*;
 
 /// Begins with a key and keyboard-interactive; gives back the first prompt with text, and the code in it.
-async fn invited(caller: &mut SignIn, user: &str) -> (String, String) {
+pub(super) async fn invited(caller: &mut SignIn, user: &str) -> (String, String) {
     let mut given = None;
     for _ in 0..20 {
         let InteractiveAnswer::Ask(question) = caller.interactive(user, given).await else {
@@ -23,7 +23,7 @@ async fn invited(caller: &mut SignIn, user: &str) -> (String, String) {
 }
 
 /// Goes on answering after the first prompt, to the end.
-async fn go_on(caller: &mut SignIn, user: &str) -> (String, InteractiveAnswer) {
+pub(super) async fn go_on(caller: &mut SignIn, user: &str) -> (String, InteractiveAnswer) {
     let mut shown = String::new();
     let prompts = match &caller.state {
         State::Asking { round, .. } => round.prompts.unwrap(),

@@ -126,7 +126,11 @@ impl Client {
         OpenRecording::new(header.body, Box::new(remote))
     }
 
-    fn ask_for<T: DeserializeOwned>(&mut self, request: &Request) -> Result<Option<T>, ControlFault> {
+    /// Asks for something that stands behind the answer as JSON; none if there is no such thing.
+    ///
+    /// # Errors
+    /// When it does not answer, or it is something else.
+    pub fn ask_for<T: DeserializeOwned>(&mut self, request: &Request) -> Result<Option<T>, ControlFault> {
         let Answered { answer, body } = self.ask(request)?;
         if answer == Answer::None {
             return Ok(None);

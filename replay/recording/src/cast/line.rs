@@ -141,7 +141,7 @@ impl Assembler {
         let code = entry.code.as_ref();
         let is_known = match code {
             "o" | "i" | "r" | "m" | "x" => true,
-            "B" | "E" | "N" | "S" | "C" | "O" | "G" | "T" | "X" | "K" | "Q" | "Z" => self.is_ours,
+            "B" | "E" | "N" | "S" | "C" | "O" | "A" | "G" | "T" | "X" | "K" | "Q" | "Z" => self.is_ours,
             _ => false,
         };
         let Some(text) = entry.text.filter(|_| is_known) else {
@@ -218,6 +218,7 @@ fn content(code: &str, kind: Kind, data: Bytes) -> Result<What, LineProblem> {
         ("i", Kind::Shown(first)) => What::Shown { first, data },
         ("O", Kind::Plain) => What::Opened(data),
         ("G", Kind::Plain) => What::Injected(data),
+        ("A", Kind::Plain) => What::Act(data),
         ("m", Kind::Plain) => What::Marker(text()),
         ("K", Kind::Plain) => What::Signal(text()),
         ("Q", Kind::Plain) => What::Ended(text()),

@@ -30,6 +30,7 @@ pub fn what() -> impl Strategy<Value = What> {
         1 => payload().prop_map(What::ErrorOutput),
         2 => payload().prop_map(What::Input),
         1 => any::<u32>().prop_map(What::Typed),
+        1 => payload().prop_map(What::Act),
         1 => (any::<u64>(), payload()).prop_map(|(first, data)| What::Shown { first, data }),
         1 => payload().prop_map(What::Injected),
         1 => payload().prop_map(What::Notice),

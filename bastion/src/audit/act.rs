@@ -1,0 +1,235 @@
+//! What an entry of the audit trail tells.
+
+use std::net::SocketAddr;
+
+use gate::Principal;
+use recording::Person;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::settings::FileRead;
+
+/// One thing that was decided or done. docs/audit.md lists them all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "act", rename_all = "kebab-case")]
+pub enum Act {
+    /// A server starts.
+    ServerStarted {
+        /// Its version.
+        version: String,
+        /// Its process.
+        process: u32,
+    },
+    /// It stops in order. Without this entry at its end, it was killed.
+    ServerStopped {
+        /// Who wanted it.
+        by: By,
+    },
+    /// A piece of the text of a settings or policy file, which later entries name by its hash.
+    FileText {
+        /// SHA-256 of the whole file, in hex.
+        sha256: String,
+        /// Which piece, from 1.
+        piece: usize,
+        /// Of how many.
+        of: usize,
+        /// The piece.
+        text: String,
+    },
+    /// From now on settings, targets and policy are these.
+    RulesInForce {
+        /// Who wanted it.
+        by: By,
+        /// The files that they were read from.
+        files: Vec<FileSum>,
+    },
+    /// Settings, targets or policy were to be read again and are wrong; the old ones stay.
+    RulesRefused {
+        /// Who wanted it.
+        by: By,
+        /// What is wrong, and where.
+        why: String,
+    },
+    /// Somebody signed in.
+    SignedIn {
+        /// Who.
+        person: Person,
+        /// From where.
+        source: SocketAddr,
+        /// The connection, as sessions name it.
+        connection: String,
+        /// The key that she proved, if any.
+        key: Option<String>,
+        /// When she did so at the provider: seconds since 1970 (UTC). Long ago if the key alone was enough now.
+        at_provider: i64,
+    },
+    /// Somebody was not let in.
+    SignInRefused {
+        /// The user name that was given.
+        user: String,
+        /// From where.
+        source: SocketAddr,
+        /// The key that was proven, if any.
+        key: Option<String>,
+        /// Why.
+        why: String,
+    },
+    /// A key signs its owner in from now on.
+    KeyBound {
+        /// Its owner.
+        person: Person,
+        /// The key.
+        key: String,
+        /// Where she signed in from.
+        source: String,
+        /// Until when: seconds since 1970 (UTC).
+        expires_at: i64,
+    },
+    /// A key signs nobody in any more.
+    BindingRevoked {
+        /// Its owner.
+        person: Person,
+        /// The key.
+        key: String,
+        /// Who wanted it.
+        by: By,
+    },
+    /// Connections and sessions are ended.
+    ConnectionsEnded {
+        /// Those of the person with this name.
+        name: Option<String>,
+        /// Those of the person with this id at the provider.
+        subject: Option<String>,
+        /// Those that this key opened. Without any of the three: all.
+        key: Option<String>,
+        /// Who wanted it.
+        by: By,
+    },
+    /// A name belongs to a person from now on.
+    NameTaken {
+        /// Her.
+        person: Person,
+    },
+    /// A name is anybody's again.
+    NameReleased {
+        /// The name.
+        name: String,
+        /// Who wanted it.
+        by: By,
+    },
+    /// The policy said no.
+    Denied {
+        /// Who asked.
+        person: Person,
+        /// The connection.
+        connection: String,
+        /// For which target.
+        target: String,
+        /// As which login, if she said.
+        login: Option<String>,
+        /// What kind of channel.
+        channel: String,
+        /// Why: the rule, or that none allows it.
+        why: String,
+    },
+    /// So many refusals before this entry were counted only.
+    LeftOut {
+        /// How many.
+        refusals: u64,
+    },
+    /// A key was made in the vault.
+    KeyMade {
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+        /// By whom.
+        by: By,
+    },
+    /// A target's host keys were pinned.
+    TargetPinned {
+        /// The target.
+        target: String,
+        /// Its keys.
+        keys: Vec<String>,
+        /// By whom.
+        by: By,
+    },
+}
+
+/// Who wanted something done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// A person, signed in.
+    Person(Person),
+    /// A user of the machine that the bastion runs on: by number, and by name if it is known.
+    Local {
+        /// The number.
+        uid: u32,
+        /// The name.
+        user: Option<String>,
+    },
+    /// A signal, as from the service manager.
+    Signal(String),
+    /// The bastion by itself.
+    Bastion,
+}
+
+impl By {
+    /// A user of this machine.
+    pub fn local(uid: u32) -> By {
+        let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+        let named = passwd.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+        });
+        By::Local { uid, user: named }
+    }
+
+    /// Whoever runs this command.
+    pub fn me() -> By {
+        By::local(rustix::process::getuid().as_raw())
+    }
+}
+
+/// A file by its hash.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileSum {
+    /// The file.
+    pub file: String,
+    /// SHA-256 of its text, in hex.
+    pub sha256: String,
+}
+
+impl FileSum {
+    /// The hash of what was read.
+    pub fn of(read: &FileRead) -> FileSum {
+        let sum = Sha256::digest(read.text.as_bytes());
+        FileSum {
+            file: read.file.display().to_string(),
+            sha256: sum.iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+}
+
+/// An act, and when it was written.
+#[derive(Serialize)]
+pub(super) struct Entry<'a> {
+    /// Microseconds since 1970 (UTC), by this machine's clock.
+    pub(super) time_us: u64,
+    #[serde(flatten)]
+    pub(super) act: &'a Act,
+}
+
+/// Who a principal is, for an entry or a header.
+pub fn person(principal: &Principal) -> Person {
+    Person {
+        issuer: principal.issuer.clone(),
+        subject: principal.subject.clone(),
+        name: principal.name.to_string(),
+        email: principal.email.clone(),
+        groups: principal.groups.iter().cloned().collect(),
+    }
+}

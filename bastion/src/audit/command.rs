@@ -1,0 +1,190 @@
+//! `bastion audit`, and the entries that other commands write.
+
+use std::io::Write;
+
+use archive::{
+    Archive, Filter, Library, LibraryFault,
+    control::{Client, Request, SOCKET},
+};
+use jiff::Timestamp;
+use recording::{Source, What};
+use serde_json::{Map, Value};
+
+use super::{Act, Audit};
+use crate::{
+    failure::Failure,
+    recorder::{Recorder, RecorderSettings},
+    sessions::{PlaceArgs, instant, local, printable, rfc3339},
+    settings::Settings,
+};
+
+/// `bastion audit`
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  bastion audit --since 2d\n  bastion audit --user alice --act sign-in-refused --json\n\ndocs/audit.md lists the acts."
+)]
+pub struct AuditArgs {
+    #[command(flatten)]
+    place: PlaceArgs,
+    /// About this person, by name
+    #[arg(long)]
+    user: Option<String>,
+    /// Only acts of this kind; may be given more than once
+    #[arg(long, value_name = "ACT")]
+    act: Vec<String>,
+    /// At this time or later: 2h, 3d, 2026-11-21, or RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    since: Option<Timestamp>,
+    /// Before this time
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    until: Option<Timestamp>,
+    /// As JSON, with the texts of files
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs `bastion audit`.
+///
+/// # Errors
+/// If there is no server and no store, or a piece of the trail cannot be read: what can be is printed before.
+pub fn run(args: &AuditArgs, out: &mut dyn Write) -> Result<u8, Failure> {
+    let library = args.place.library()?;
+    let filter = Filter { audit: true, ..Filter::default() };
+    let (mut entries, mut faults) = (Vec::new(), Vec::new());
+    for summary in library.sessions(&filter)?.iter().rev() {
+        if let Err(fault) = read(&library, summary.id, &mut entries) {
+            faults.push(format!("{}: {fault}", summary.id));
+        }
+    }
+    entries.retain(|entry| args.asks_for(entry));
+    // Each piece is in order; a clock that was set back between two of them does not turn the order around for long.
+    entries.sort_by_key(time_us);
+    if args.json {
+        let told: Vec<Value> = entries.into_iter().map(|entry| Value::Object(with_time(entry))).collect();
+        writeln!(out, "{}", Value::Array(told))?;
+    } else if entries.is_empty() {
+        writeln!(out, "no entry matches")?;
+    } else {
+        for entry in &entries {
+            writeln!(out, "{}", line(entry))?;
+        }
+    }
+    match faults.first() {
+        None => Ok(0),
+        Some(first) => {
+            let more = faults.len() - 1;
+            let what = format!("a piece of the audit trail cannot be read (and {more} more): {first}");
+            Err(Failure::new(what, "look at the file that is named"))
+        }
+    }
+}
+
+impl AuditArgs {
+    fn asks_for(&self, entry: &Map<String, Value>) -> bool {
+        let micros = |at: &Timestamp| u64::try_from(at.as_microsecond()).unwrap_or_default();
+        let at = time_us(entry);
+        let act = entry.get("act").and_then(Value::as_str).unwrap_or_default();
+        (self.act.is_empty() || self.act.iter().any(|wanted| wanted == act))
+            && self.since.as_ref().is_none_or(|since| micros(since) <= at)
+            && self.until.as_ref().is_none_or(|until| at < micros(until))
+            && self.user.as_ref().is_none_or(|user| is_about(entry, user))
+    }
+}
+
+/// Whether the entry names this person: as the one it is about, as who wanted it, or as the user name that was given.
+fn is_about(entry: &Map<String, Value>, user: &str) -> bool {
+    let name = |value: Option<&Value>| value?.get("name")?.as_str().map(str::to_owned);
+    let by = entry.get("by").and_then(|by| by.get("person"));
+    let named = [name(entry.get("person")), name(by)];
+    let given = ["user", "name"].map(|key| entry.get(key).and_then(Value::as_str).map(str::to_owned));
+    named.iter().chain(&given).flatten().any(|found| found == user)
+}
+
+fn read(
+    library: &Library,
+    id: recording::SessionId,
+    entries: &mut Vec<Map<String, Value>>,
+) -> Result<(), LibraryFault> {
+    let mut recording = library.open_recording(id)?;
+    for segment in 0..recording.timeline().spans().len() {
+        for event in recording.events(segment)?.iter() {
+            if let What::Act(json) = &event.what
+                && let Ok(Value::Object(entry)) = serde_json::from_slice(json)
+            {
+                entries.push(entry);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn time_us(entry: &Map<String, Value>) -> u64 {
+    entry.get("time_us").and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// With a time that people can read in front.
+fn with_time(entry: Map<String, Value>) -> Map<String, Value> {
+    let time = Value::String(rfc3339(time_us(&entry)));
+    std::iter::once(("time".to_owned(), time)).chain(entry).collect()
+}
+
+/// `2026-11-21 12:00:00  signed-in  person=alice source=127.0.0.1:5022`
+fn line(entry: &Map<String, Value>) -> String {
+    let act = entry.get("act").and_then(Value::as_str).unwrap_or("?");
+    let rest =
+        entry.iter().filter(|(key, value)| !["act", "time_us"].contains(&key.as_str()) && !value.is_null());
+    let told: Vec<String> = rest.map(|(key, value)| format!("{key}={}", told(key, value))).collect();
+    printable(&format!("{}  {act:16}  {}", local(time_us(entry)), told.join(" ")))
+}
+
+fn told(key: &str, value: &Value) -> String {
+    match value {
+        Value::String(text) if key == "text" => format!("({} bytes)", text.len()),
+        Value::String(text) if text.contains(char::is_whitespace) || text.is_empty() => format!("{text:?}"),
+        Value::String(text) => text.clone(),
+        Value::Array(several) => several.iter().map(|one| told(key, one)).collect::<Vec<_>>().join(","),
+        Value::Object(fields) => match (fields.get("name"), fields.get("file"), fields.iter().next()) {
+            (Some(name), _, _) => told(key, name),
+            (_, Some(file), _) => told(key, file),
+            (_, _, Some((kind, one))) if key == "by" => told(kind, one),
+            (_, _, Some((_, one))) => told(key, one),
+            (_, _, None) => String::new(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// Writes what a command is about to do: through the server, if one runs on this data folder, else into the store.
+///
+/// # Errors
+/// When it cannot be written; then the command must not do it.
+pub async fn write_as_command(settings: &Settings, act: Act) -> Result<(), Failure> {
+    let data = &settings.data;
+    if let Ok(mut client) = Client::connect(&data.join(SOCKET)) {
+        let Ok(Value::Object(act)) = serde_json::to_value(&act) else {
+            return Err(Failure::new("an entry of the audit trail is no object", "report this as a mistake"));
+        };
+        let asked = client.order(&Request::Record { act });
+        return asked.map(drop).map_err(|fault| {
+            Failure::new(format!("the audit trail cannot be written: {fault}"), "look at the server's log")
+        });
+    }
+    let unwritten = |fault: &dyn std::fmt::Display| {
+        let what = format!("the audit trail cannot be written: {fault}");
+        Failure::new(what, format!("run this as the owner of {}, and look at that folder", data.display()))
+    };
+    let owner = std::fs::metadata(data).ok().map(|meta| std::os::unix::fs::MetadataExt::uid(&meta));
+    let user = rustix::process::geteuid().as_raw();
+    if let Some(owner) = owner.filter(|owner| *owner != user) {
+        return Err(unwritten(&format!("{} belongs to user {owner}, and this is {user}", data.display())));
+    }
+    let archive = Archive::open_exclusive(data).map_err(|fault| unwritten(&fault))?;
+    let recorder =
+        Recorder::start(archive, RecorderSettings::default()).map_err(|fault| unwritten(&fault))?;
+    let audit = Audit::begin(&recorder);
+    let written = audit.write(act).await;
+    audit.end().await;
+    let ended = tokio::task::spawn_blocking(move || recorder.shutdown()).await;
+    written.map_err(|fault| unwritten(&fault))?;
+    ended.map_err(|fault| unwritten(&fault))
+}

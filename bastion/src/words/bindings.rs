@@ -1,0 +1,133 @@
+//! `:keys`, `:revoke` and `:logout`: what a person may do with the keys that sign her in.
+
+use gate::{Name, Principal, exit_code};
+use serde_json::{Value, json};
+
+use crate::{
+    answer::Answer,
+    audit::{By, person},
+    house::House,
+    login::Binding,
+    revoke::Which,
+    sessions::{local, rfc3339},
+};
+
+/// What she asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asks {
+    /// Which keys are there?
+    Keys,
+    /// Forget this one, or all.
+    Revoke(Option<String>),
+    /// Forget the one that she came with.
+    Logout,
+}
+
+impl Asks {
+    /// What the word and its arguments ask for, `--json` left out.
+    ///
+    /// # Errors
+    /// A sentence for whoever asks wrongly.
+    pub fn parse(word: &str, arguments: &[&str]) -> Result<Asks, String> {
+        match (word, arguments) {
+            ("keys", []) => Ok(Asks::Keys),
+            ("logout", []) => Ok(Asks::Logout),
+            ("revoke", ["--all"]) => Ok(Asks::Revoke(None)),
+            ("revoke", [key]) if key.starts_with("SHA256:") => Ok(Asks::Revoke(Some((*key).to_owned()))),
+            ("revoke", _) => {
+                Err("bastion: :revoke takes a key's fingerprint (SHA256:..., :keys lists yours) or --all"
+                    .into())
+            }
+            _ => Err(format!("bastion: :{word} takes --json and nothing else")),
+        }
+    }
+}
+
+/// Does it, for her own keys alone.
+pub async fn answer(house: &House, principal: &Principal, asks: Asks, json: bool) -> Answer {
+    let own =
+        |binding: &Binding| (&binding.issuer, &binding.subject) == (&principal.issuer, &principal.subject);
+    let all = match house.login.bindings().all(house.login.now()) {
+        Ok(all) => all.into_iter().filter(own).collect::<Vec<_>>(),
+        Err(fault) => return failed(&fault),
+    };
+    let key = match asks {
+        Asks::Keys => return Answer::out(listed(&all, principal.key.as_deref(), json)),
+        Asks::Revoke(None) => None,
+        Asks::Revoke(Some(key)) => Some(key),
+        Asks::Logout => match &principal.key {
+            Some(key) => Some(key.clone()),
+            None => return Answer::out("This connection has no key; closing it signs you out.\n"),
+        },
+    };
+    if let Some(key) = key.as_ref().filter(|key| !all.iter().any(|binding| binding.fingerprint == **key)) {
+        let line = format!("bastion: no key {key} signs you in; :keys lists those that do");
+        return Answer::refusal(line, exit_code::USAGE);
+    }
+    let (issuer, subject) = (principal.issuer.clone(), principal.subject.clone());
+    let which = Which { user: None::<Name>, person: Some((issuer, subject)), key };
+    match house.revoke(By::Person(person(principal)), which).await {
+        Ok(revoked) if json => Answer::out(format!("{}\n", json!(revoked))),
+        Ok(revoked) => Answer::out(said(&revoked.keys)),
+        Err(fault) => failed(&fault),
+    }
+}
+
+fn said(keys: &[String]) -> String {
+    let mut text: String = keys.iter().map(|key| format!("{key} signs nobody in any more.\n")).collect();
+    text.push_str("What it opened is ended.\n");
+    text
+}
+
+fn listed(bindings: &[Binding], current: Option<&str>, json: bool) -> String {
+    if json {
+        let told = bindings.iter().map(|binding| told(binding, current)).collect();
+        return format!("{}\n", Value::Array(told));
+    }
+    if bindings.is_empty() {
+        return "No key signs you in; a sign-in with a key binds it.\n".to_owned();
+    }
+    let time = |seconds: i64| local(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000_000));
+    let line = |binding: &Binding| {
+        let Binding { fingerprint, created_at, expires_at, last_used_at, source, .. } = binding;
+        let here = if current == Some(fingerprint) { "  (this connection's)" } else { "" };
+        let times = [created_at, expires_at, last_used_at].map(|at| time(*at));
+        let [since, until, used] = times;
+        format!("{fingerprint}  since {since}  until {until}  last used {used} from {source}{here}\n")
+    };
+    bindings.iter().map(line).collect()
+}
+
+/// A binding as JSON tells it to its owner.
+fn told(binding: &Binding, current: Option<&str>) -> Value {
+    let time = |seconds: i64| rfc3339(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000_000));
+    json!({
+        "key": binding.fingerprint,
+        "since": time(binding.created_at),
+        "until": time(binding.expires_at),
+        "last_used": time(binding.last_used_at),
+        "source": binding.source,
+        "current": current == Some(&binding.fingerprint),
+    })
+}
+
+fn failed(fault: &dyn std::fmt::Display) -> Answer {
+    tracing::error!(%fault, "a word about keys was not carried out");
+    let line = "bastion: that cannot be done now; the server's log says why";
+    Answer::refusal(line, exit_code::UNRECORDED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_named_by_its_fingerprint_and_nothing_is_revoked_by_mistake() {
+        assert_eq!(Asks::parse("revoke", &["SHA256:x"]), Ok(Asks::Revoke(Some("SHA256:x".into()))));
+        assert_eq!(Asks::parse("revoke", &["--all"]), Ok(Asks::Revoke(None)));
+        for wrong in [&[][..], &["all"], &["SHA256:x", "SHA256:y"], &["--all", "SHA256:x"]] {
+            assert!(Asks::parse("revoke", wrong).unwrap_err().contains("--all"), "{wrong:?}");
+        }
+        assert!(Asks::parse("logout", &["now"]).is_err());
+    }
+}
