@@ -47,8 +47,13 @@ pub async fn give(channel: Channel<server::Msg>, terminal: bool, answer: Answer)
         half.close().await
     };
     let drain = async { while hears.wait().await.is_some() {} };
-    let talk = async { tokio::join!(say, drain) };
-    if let Ok((Err(fault), ())) = tokio::time::timeout(READ_MAX, talk).await {
+    // Not until the client closes its end too: russh does not pass that on once we have closed ours.
+    let said = tokio::select! {
+        said = say => said,
+        () = drain => Ok(()),
+        () = tokio::time::sleep(READ_MAX) => Ok(()),
+    };
+    if let Err(fault) = said {
         tracing::debug!("an answer was not heard: {fault}");
     }
 }

@@ -21,7 +21,7 @@ use gate::{Grant, Name};
 use keys::{HostKeyVerdict, KnownHosts, PublicKey, Vault, fingerprint};
 use russh::{
     Channel, Preferred, SshId,
-    client::{self, AuthResult, Msg},
+    client::{self, AuthResult, ChannelOpenHandle, Msg},
     keys::{Algorithm, PrivateKeyWithHashAlg, PublicKeyOrCertificate},
 };
 use tokio::{
@@ -271,6 +271,15 @@ enum Trust {
     Anybody(Arc<Mutex<Option<PublicKey>>>),
 }
 
+impl TargetHandler {
+    fn opens_channel(&self) -> DialProblem {
+        if let Trust::Known { address, port, .. } = &self.trust {
+            tracing::warn!("target {address}:{port}: {}", DialProblem::OpensChannels);
+        }
+        DialProblem::OpensChannels
+    }
+}
+
 impl client::Handler for TargetHandler {
     type Error = DialProblem;
 
@@ -303,6 +312,84 @@ impl client::Handler for TargetHandler {
         _session: &mut client::Session,
     ) -> Result<(), DialProblem> {
         if names.strict_kex() || is_gcm(&names.cipher) { Ok(()) } else { Err(DialProblem::Terrapin) }
+    }
+
+    // A target has no channel to open: nothing was asked of it that would need one. russh takes them by default, as many
+    // as are sent, so each kind that it knows is refused here, with the connection.
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), DialProblem> {
+        Err(self.opens_channel())
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), DialProblem> {
+        Err(self.opens_channel())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), DialProblem> {
+        Err(self.opens_channel())
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), DialProblem> {
+        Err(self.opens_channel())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), DialProblem> {
+        Err(self.opens_channel())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), DialProblem> {
+        Err(self.opens_channel())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: Channel<client::Msg>,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut client::Session,
+    ) -> Result<(), DialProblem> {
+        Err(self.opens_channel())
     }
 }
 

@@ -280,6 +280,7 @@ impl Desk {
             tape: self.house.recorder.begin(header),
             gate: Gate::new(grant, opening),
             began,
+            severing: self.shared.severing.clone(),
             ended: place.ended.clone(),
         });
         let reason = session.run(early, self.input_ended).await;

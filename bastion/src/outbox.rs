@@ -123,6 +123,15 @@ impl<M: Message> Outbox<M> {
         self.shrink(dropped);
     }
 
+    /// Drops all, also what is being sent just now, of which a part may have left: only this is still to leave.
+    pub fn give_up(&mut self, last: M) {
+        if !self.broken {
+            self.break_off();
+            self.broken = false;
+            self.push_past(last);
+        }
+    }
+
     /// The record has come this far.
     pub fn release(&mut self, reached: Positions) {
         self.reached = reached;

@@ -29,7 +29,7 @@ use crate::{
 /// How long accepting pauses when it fails, which it does while file handles are exhausted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long open sessions are given to end at a shutdown.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
+const DRAIN_MAX: Duration = Duration::from_secs(15);
 
 /// Accepts connections until `stop` says so, then tells the open sessions and waits for them.
 pub async fn serve(house: Arc<House>, doors: Vec<TcpListener>, mut stop: watch::Receiver<bool>) {
@@ -83,6 +83,7 @@ async fn greet(house: Arc<House>, stream: TcpStream, source: SocketAddr, strange
         id: archive::new_id().to_string(),
         backlog: squeeze.backlog(),
         channels: Default::default(),
+        severing: severing.clone(),
         stage,
     });
     let connection = Connection::new(house.clone(), shared.clone(), squeeze);

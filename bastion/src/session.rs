@@ -27,6 +27,7 @@ use crate::{
     alarm::Alarm,
     outbox::{Mark, Message, Outbox},
     recorder::{Positions, Tape},
+    severable::Severing,
     storm, wire,
 };
 
@@ -48,6 +49,10 @@ pub struct Dialled {
 
 /// Ends a target's connection.
 pub type HangUp = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A client that takes nothing has so long, after the session was given up, to take its end; then as long again to take
+/// nothing but the close, and then its connection is cut: it holds up a target, a recording and a place.
+const UNTAKEN_MAX: Duration = Duration::from_secs(3);
 
 /// How long a polite goodbye to a target may take.
 const GOODBYE_MAX: Duration = Duration::from_secs(2);
@@ -98,10 +103,16 @@ pub struct Session {
     ended: watch::Receiver<Option<String>>,
     /// Why it ended; none while it goes on.
     reason: Option<Reason>,
+    /// It was given up: until when the client may take its end, and whether only the close is left to take.
+    untaken: Option<(Instant, bool)>,
+    /// Cuts the client's connection.
+    severing: Severing,
     hang_up: Option<HangUp>,
     /// Recording failed, and has not been reported to work again.
     unrecorded: bool,
     alarm: Alarm,
+    /// Rings when the client has not taken the end in time.
+    patience: Alarm,
     /// What the client sent before its target was known.
     early: VecDeque<Heard>,
 }
@@ -124,6 +135,8 @@ pub struct Parts {
     pub gate: Gate,
     /// When the session began.
     pub began: Instant,
+    /// Cuts the client's connection, with all its channels.
+    pub severing: Severing,
     /// Set when somebody outside ends the session.
     pub ended: watch::Receiver<Option<String>>,
 }
@@ -147,9 +160,12 @@ impl Session {
             began: parts.began,
             ended: parts.ended,
             reason: None,
+            untaken: None,
+            severing: parts.severing,
             hang_up: None,
             unrecorded: false,
             alarm: Alarm::default(),
+            patience: Alarm::default(),
             early: VecDeque::new(),
         }
     }
@@ -205,6 +221,20 @@ impl Session {
             self.to_client.push_past(ClientMessage::Send(ToClient::Exit(Exit::Status(code))));
         }
         self.to_client.push_past(ClientMessage::Close);
+        self.untaken.get_or_insert((Instant::now() + UNTAKEN_MAX, false));
+    }
+
+    /// The client has not taken the end of a session that was given up.
+    fn still_untaken(&mut self) {
+        if let Some((_, true)) = self.untaken {
+            tracing::warn!(session = %self.tape.id(), "the client does not even take the close; its connection is cut");
+            self.untaken = None;
+            self.to_client.break_off();
+            self.severing.cut();
+        } else {
+            self.untaken = Some((Instant::now() + UNTAKEN_MAX, true));
+            self.to_client.give_up(ClientMessage::Close);
+        }
     }
 
     /// Waits for whatever comes first; none means that the session is over. Writing is among the things waited for:
@@ -243,6 +273,7 @@ impl Session {
                     }
                 },
                 () = self.alarm.reached(deadline) => return Some(Heard::Deadline),
+                () = self.patience.reached(self.untaken.map(|(until, _)| until)) => self.still_untaken(),
                 sent = self.to_client.send(), if self.to_client.may_leave() => if sent.is_err() && self.client_is_open {
                     return Some(Heard::ClientGone);
                 },

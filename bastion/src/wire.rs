@@ -13,9 +13,6 @@ use crate::{outbox::Broken, session::ClientMessage};
 /// calls for a key. More than a few KiB gains nothing, for what is larger goes past the buffer.
 const READ_BYTES: usize = 8 << 10;
 
-/// A signal's name, without `SIG`, is at most this long; the longest in RFC 4254 has four letters.
-const SIGNAL_BYTES_MAX: usize = 32;
-
 /// A socket that is asked once for each packet.
 pub fn buffered(stream: TcpStream) -> BufReader<TcpStream> {
     BufReader::with_capacity(READ_BYTES, stream)
@@ -82,9 +79,7 @@ fn signal_name(signal: &Sig) -> Option<String> {
         Sig::USR1 => "USR1",
         Sig::Custom(name) => name,
     };
-    let plain = name.len() <= SIGNAL_BYTES_MAX
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"@.-_".contains(&b));
-    plain.then(|| name.to_owned())
+    gate::is_signal(name).then(|| name.to_owned())
 }
 
 fn signal(name: &str) -> Sig {

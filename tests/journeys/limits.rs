@@ -119,6 +119,21 @@ fn channels_of_one_connection_are_limited() {
     assert_eq!(first.done(LONG).code, Some(0));
 }
 
+/// What the bastion answers itself is over once it is said.
+#[test]
+fn words_in_a_row_do_not_use_up_a_connections_channels() {
+    let bastion = Setup::default().table("[limits]\nchannels_per_connection = 3").start();
+    let ana = bastion.caller("ana");
+    let socket = ana.path("mux").display().to_string();
+    let first = ana.ssh(&["web1", "echo first; cat"]).options(&["-M", "-S", &socket]).start();
+    first.out.wait("first", LONG);
+    for word in [":whoami", ":targets", ":keys", "nowhere", ":whoami", ":help"] {
+        let done = ana.ssh(&[word]).options(&["-S", &socket, "-o", "ControlMaster=no"]).done();
+        assert!(done.code != Some(255) && !done.err.contains("refused"), "{word}: {done:?}");
+    }
+    assert!(!bastion.log().contains("too many channels"), "{}", bastion.log());
+}
+
 #[test]
 fn connections_of_one_person_are_limited() {
     let bastion = Setup::default().table("[limits]\nconnections_per_person = 2").start();

@@ -9,6 +9,7 @@ mod crash;
 mod demo;
 mod flow;
 mod house;
+mod identity;
 mod limits;
 mod log_in;
 mod plain_names;

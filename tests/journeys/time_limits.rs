@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use recording::What;
+use rustix::process::Signal;
 use serde_json::Value;
-use tests::world::{SHORT, Setup, TestBastion, events_of};
+use tests::world::{SHORT, Setup, TestBastion, events_of, within};
 
 const PROMPT: &str = "target> ";
 
@@ -114,4 +115,23 @@ fn a_command_is_idle_once_it_neither_says_nor_hears_anything() {
          bastion: nothing happened for 4 seconds, the longest that policy allows; this session ends here\n"
     );
     assert_eq!(bastion.last_session_of("ana")["reason"], "idle for too long by policy");
+}
+
+/// A client that is stopped in the middle of a flood: its connection takes nothing more, not even the end.
+#[test]
+fn a_client_that_takes_nothing_outlives_no_limit() {
+    let bastion = limited("longest = \"4s\"");
+    let ana = bastion.caller("ana");
+    let ssh = ana.ssh(&["web1", "yes"]).start();
+    ssh.out.wait("y\n", SHORT);
+    ssh.signal(Signal::STOP);
+
+    let session = bastion.last_session_of("ana");
+    assert_eq!(session["reason"], "its time was over by policy");
+    within(SHORT, "the target's program to be gone", || {
+        bastion.sessions().iter().all(|s| s["state"] != "live").then_some(())
+    });
+    ssh.signal(Signal::CONT);
+    let done = ssh.done(SHORT);
+    assert!(matches!(done.code, Some(77 | 255)), "{:?}", done.code);
 }

@@ -22,7 +22,7 @@ mod target;
 
 pub use destination::{Caller, Destination, DestinationFault, Said};
 pub use env::{Env, EnvFilter, EnvFilterFault, PASSED_MAX, clean_term};
-pub use gate::Gate;
+pub use gate::{Gate, is_signal};
 pub use message::{
     COLS_MAX, FromClient, FromTarget, Heard, Pty, ROWS_MAX, Reason, Step, ToClient, ToTarget, Unrecorded,
     WaitsFor, clamp_size,

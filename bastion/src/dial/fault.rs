@@ -71,6 +71,9 @@ pub enum DialProblem {
     /// Neither strict key exchange nor AES-GCM: messages could be dropped unseen (CVE-2023-48795).
     #[error("it has neither strict key exchange nor AES-GCM (CVE-2023-48795): update its sshd")]
     Terrapin,
+    /// It opens a channel to us.
+    #[error("it opens channels to the bastion, which no target has to; the connection was ended")]
+    OpensChannels,
     /// It and we have no algorithm of some kind in common.
     #[error("no algorithm in common: {0}")]
     NoCommonAlgorithm(String),
@@ -163,11 +166,12 @@ impl DialFault {
             DialProblem::RevokedHostKey { shown } => {
                 format!("{target} shows a host key that was revoked: {shown}. Somebody may stand in between")
             }
-            DialProblem::HostCertificate | DialProblem::Terrapin | DialProblem::NoCommonAlgorithm(_) => {
-                unreachable(
-                    "its SSH server is not one that the bastion may trust; the bastion's log says why",
-                )
-            }
+            DialProblem::HostCertificate
+            | DialProblem::Terrapin
+            | DialProblem::OpensChannels
+            | DialProblem::NoCommonAlgorithm(_) => unreachable(
+                "its SSH server is not one that the bastion may trust; the bastion's log says why",
+            ),
             DialProblem::LoginRefused { login, .. } => format!(
                 "{target} does not let the bastion in as {login}. \
                  `bastion target setup {target}` prints what its administrator needs"

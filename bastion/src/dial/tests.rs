@@ -17,6 +17,8 @@ use crate::{
     settings::{Ssh, TargetSettings},
 };
 
+mod channels;
+
 /// A vault with two keys, a target that lets one of them in, and a real sshd behind it.
 struct Bench {
     folder: TempDir,

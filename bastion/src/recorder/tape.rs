@@ -19,6 +19,8 @@ pub(super) struct Told {
     pub(super) positions: Positions,
     /// The latest fault, and its number: a number that was not seen before is a fault that was not said before.
     pub(super) fault: Option<(u64, Arc<str>)>,
+    /// A write failed, and none has worked since. What was written before may still be synced meanwhile.
+    pub(super) unwritten: bool,
     /// A sync failed, and none has worked since: a disk that takes writes and syncs none is no disk that works again.
     pub(super) unsynced: bool,
     /// How often writing has worked again after a fault.
@@ -121,8 +123,8 @@ impl Tape {
                 self.fault_said = number;
                 return Err(Unrecorded(fault.to_string()));
             }
-            let is_further =
-                !told.unsynced && (told.positions != self.said || told.mended != self.mended_said);
+            let works = !told.unwritten && !told.unsynced;
+            let is_further = works && (told.positions != self.said || told.mended != self.mended_said);
             if is_further {
                 self.mended_said = told.mended;
                 self.came_further(told.positions);

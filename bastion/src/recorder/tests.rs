@@ -241,6 +241,27 @@ async fn a_fault_is_told_before_what_mended_it() {
     }
 }
 
+/// Else a person is told that recording works again by the sync of what was written before it failed.
+#[tokio::test]
+async fn a_sync_of_what_was_written_before_does_not_mend_a_disk_that_is_full() {
+    let bench = Bench::with(impatient());
+    let mut tape = bench.begin();
+    tape.append(output(1));
+    written(&mut tape, 1).await;
+    bench.disk.fail_appends(1, u64::MAX, 3);
+    tape.append(output(2));
+    while tape.reached().await.is_ok() {}
+
+    while tape.positions().synced < 1 {
+        tokio::task::yield_now().await;
+    }
+    let said = tokio::time::timeout(Duration::from_millis(15), tape.reached()).await;
+    assert!(!matches!(said, Ok(Ok(_))), "{said:?}");
+
+    bench.disk.heal();
+    while !tape.reached().await.is_ok_and(|reached| reached.written >= 2) {}
+}
+
 /// Else the time after which a paused session ends would begin anew with every write.
 #[tokio::test]
 async fn while_every_sync_fails_recording_does_not_work_again_however_well_it_is_written() {

@@ -240,6 +240,7 @@ impl Writer {
         }
         let was_troubled = open.trouble.as_ref().map(|trouble| trouble.again);
         if let Err(fault) = open.write(slot, &self.syncs) {
+            open.told.send_if_modified(|told| !std::mem::replace(&mut told.unwritten, true));
             if was_troubled.is_none() {
                 open.tell_fault(&fault.to_string());
             }
@@ -249,9 +250,11 @@ impl Writer {
             return;
         }
         self.troubled.remove(&slot);
-        if was_troubled == Some(false) {
-            open.told.send_modify(|told| told.mended += 1); // a failed sync is mended by one that does not fail
-        }
+        open.told.send_if_modified(|told| {
+            let is_mended = std::mem::take(&mut told.unwritten);
+            told.mended += u64::from(is_mended);
+            is_mended
+        });
         let sync_all = self.settings.durability == Durability::Synced;
         open.reached(slot, sync_all, &self.syncs, &self.own);
         let buffer = open.tail.take_back();

@@ -1,0 +1,163 @@
+//! Who is who: keys that are taken back, names that stay the first one's, and the trail of it all.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tests::world::{LONG, SHORT, TestBastion, person, press_enter_until_done, user_code, within};
+
+/// The audit trail, as `bastion audit ARGS --json` tells it.
+#[track_caller]
+fn trail(bastion: &TestBastion, args: &[&str]) -> Vec<Value> {
+    let args: Vec<&str> = ["audit", "--json"].iter().chain(args).copied().collect();
+    let told = bastion.command(&args).expect_ok("bastion audit").text();
+    serde_json::from_str(&told).expect("it is a JSON list")
+}
+
+fn acts(trail: &[Value]) -> Vec<&str> {
+    trail.iter().filter_map(|entry| entry["act"].as_str()).collect()
+}
+
+#[test]
+fn an_administrator_takes_a_persons_keys_back_and_what_they_opened_ends() {
+    let bastion = TestBastion::start();
+    let (ana, bea) = (bastion.caller("ana"), bastion.caller("bea"));
+    let [anas, beas] = [&ana, &bea].map(|caller| {
+        let ssh = caller.ssh(&["web1", "echo in; sleep 600"]).start();
+        ssh.out.wait("in\n", SHORT);
+        ssh
+    });
+    let listed = bastion.command(&["bindings", "list", "--json"]).expect_ok("bindings list").text();
+    let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed.iter().map(|one| &one["person"]["name"]).collect::<Vec<_>>(), ["ana", "bea"]);
+
+    let revoked = bastion.command(&["bindings", "revoke", "--user", "ana"]).expect_ok("bindings revoke");
+    assert!(revoked.text().contains("1 key revoked"), "{}", revoked.text());
+    let done = anas.done(SHORT);
+    assert_eq!(done.code, Some(75), "{done:?}");
+    assert!(done.err.contains("this session was ended: the sign-in that opened it was revoked"), "{done:?}");
+    assert_eq!(ana.ssh(&["web1", "true"]).done().code, Some(255), "she signs in anew");
+    bea.ssh(&["web1", "true"]).done().expect_ok("another person's key");
+    drop(beas);
+
+    let trail = trail(&bastion, &["--act", "binding-revoked"]);
+    assert_eq!(trail.len(), 1);
+    assert_eq!((&trail[0]["person"]["name"], &trail[0]["by"]["local"]["uid"]), (&json!("ana"), &json!(0)));
+    assert_eq!(bastion.last_session_of("ana")["reason"], "the sign-in that opened it was revoked");
+}
+
+#[test]
+fn a_person_sees_her_keys_and_signs_herself_out() {
+    let bastion = TestBastion::start();
+    let ana = bastion.caller("ana");
+    let keys = ana.ssh(&[":keys", "--json"]).done().expect_ok(":keys").text();
+    let keys: Vec<Value> = serde_json::from_str(&keys).unwrap();
+    assert_eq!((keys.len(), &keys[0]["current"]), (1, &json!(true)));
+    let key = keys[0]["key"].as_str().unwrap().to_owned();
+    let wrong = ana.ssh(&[":revoke", "SHA256:nobodys"]).done();
+    assert_eq!(wrong.code, Some(64), "{wrong:?}");
+
+    let shell = ana.ssh(&["web1", "echo in; sleep 600"]).start();
+    shell.out.wait("in\n", SHORT);
+    let out = ana.ssh(&[":logout"]).done().expect_ok(":logout").text();
+    assert!(out.contains(&format!("{key} signs nobody in any more")), "{out}");
+    assert_eq!(shell.done(SHORT).code, Some(75));
+    assert_eq!(ana.ssh(&["web1", "true"]).done().code, Some(255));
+
+    let by_herself = trail(&bastion, &["--act", "binding-revoked", "--user", "ana"]);
+    assert_eq!((&by_herself[0]["key"], &by_herself[0]["by"]["person"]["name"]), (&json!(key), &json!("ana")));
+}
+
+#[test]
+fn a_name_is_the_first_ones_until_an_administrator_releases_it() {
+    let bastion = TestBastion::start();
+    bastion.caller("ana");
+    let mut another = person("ana");
+    another["sub"] = "another".into();
+    let stranger = bastion.stranger("ana");
+    let sign_in = || {
+        let ssh = stranger.ssh(&[":whoami"]).attended().on_terminal(100, 30);
+        bastion.provider().approve_as(&user_code(&ssh), another.clone());
+        press_enter_until_done(&ssh)
+    };
+    let refused = sign_in();
+    assert_eq!(refused.code, Some(255));
+    assert!(refused.text().contains("does not go with the user name"), "{}", refused.text());
+    bastion.logged("the name is another person's");
+
+    let names = bastion.command(&["names", "list"]).expect_ok("names list").text();
+    assert!(names.starts_with("ana  ") && names.lines().count() == 1, "{names}");
+    bastion.command(&["names", "release", "ana"]).expect_ok("names release");
+    assert_eq!(sign_in().code, Some(0));
+}
+
+#[test]
+fn what_is_decided_and_done_is_in_the_trail_with_the_rules_that_were_in_force() {
+    let bastion = TestBastion::start();
+    let ana = bastion.caller("ana");
+    ana.ssh(&["nowhere", "true"]).done();
+    let policy =
+        "# changed\n[[rule]]\nname = \"all\"\naction = \"allow\"\nusers = [\"*\"]\ntargets = [\"*\"]\n";
+    bastion.write_policy(policy);
+    bastion.reload();
+    within(LONG, "the new policy in the trail", || {
+        (acts(&trail(&bastion, &["--act", "rules-in-force"])).len() == 2).then_some(())
+    });
+    bastion.write_policy("[[rule]]\n");
+    bastion.reload();
+    within(LONG, "the refusal in the trail", || {
+        (!trail(&bastion, &["--act", "rules-refused"]).is_empty()).then_some(())
+    });
+    bastion.kill();
+    bastion.start_again();
+    bastion.stop();
+
+    let all = trail(&bastion, &[]);
+    let seen: Vec<&str> = acts(&all).into_iter().filter(|act| *act != "file-text").collect();
+    let begins =
+        ["server-started", "rules-in-force", "name-taken", "key-bound", "signed-in", "signed-in", "denied"];
+    assert_eq!(seen[..begins.len()], begins, "{seen:?}");
+    let ends = ["rules-in-force", "rules-refused", "server-started", "rules-in-force", "server-stopped"];
+    assert_eq!(seen[begins.len()..], ends, "{seen:?}");
+    let texts: Vec<&str> = all.iter().filter_map(|entry| entry["text"].as_str()).collect();
+    assert!(texts.contains(&policy), "the policy's very text");
+    let named = all.iter().filter(|entry| entry["act"] == "rules-in-force");
+    let known: Vec<&Value> = all.iter().map(|entry| &entry["sha256"]).collect();
+    for file in named.flat_map(|entry| entry["files"].as_array().unwrap()) {
+        assert!(known.contains(&&file["sha256"]), "{file} has a text in the trail");
+    }
+    assert!(bastion.sessions().iter().all(|session| session["channel"] != "audit"));
+
+    let line = bastion.command(&["audit", "--act", "denied"]).expect_ok("bastion audit").text();
+    assert!(line.contains("person=ana") && line.contains("target=nowhere"), "{line}");
+}
+
+#[test]
+fn commands_that_change_something_are_in_the_trail_whether_or_not_a_server_runs() {
+    let bastion = TestBastion::start();
+    bastion.command(&["key", "new", "one"]).expect_ok("key new");
+    bastion.stop();
+    bastion.command(&["key", "new", "two"]).expect_ok("key new");
+
+    let made = trail(&bastion, &["--act", "key-made"]);
+    assert_eq!(made.iter().map(|entry| &entry["name"]).collect::<Vec<_>>(), ["one", "two"]);
+    assert!(
+        made.iter().all(|entry| entry["by"]["local"]["uid"].is_u64() && entry["key"].is_string()),
+        "{made:?}"
+    );
+}
+
+#[test]
+fn who_comes_in_batch_mode_without_a_binding_is_named_in_log_and_trail() {
+    let bastion = TestBastion::start();
+    let ana = bastion.stranger("ana");
+    let refused = ana.ssh(&["web1", "true"]).options(&["-o", "BatchMode=yes"]).done();
+    assert_eq!(refused.code, Some(255));
+    assert!(refused.err.contains("Permission denied (keyboard-interactive)"), "{}", refused.err);
+
+    bastion.logged("the key is not bound");
+    let entry = within(Duration::from_secs(20), "the refusal in the trail", || {
+        trail(&bastion, &["--act", "sign-in-refused"]).pop()
+    });
+    assert_eq!(entry["user"], "ana");
+    assert!(entry["key"].as_str().is_some_and(|key| key.starts_with("SHA256:")), "{entry}");
+}
