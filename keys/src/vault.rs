@@ -253,9 +253,7 @@ impl Vault {
     /// # Errors
     /// If the name is taken or none, or the vault cannot be written.
     pub fn generate(&mut self, name: &str) -> Result<PublicKey, VaultFault> {
-        let mut seed = Zeroizing::new([0; 32]);
-        getrandom::fill(seed.as_mut_slice()).map_err(|_| VaultFault::Crypto { name: name.into() })?;
-        let key = PrivateKey::from(Ed25519Keypair::from_seed(&seed));
+        let key = fresh_key().ok_or_else(|| VaultFault::Crypto { name: name.into() })?;
         self.put(name, &key)
     }
 
@@ -360,6 +358,13 @@ impl Vault {
         rustix::fs::flock(&open, FlockOperation::LockExclusive).map_err(|cause| io(cause.into()))?;
         Ok(open)
     }
+}
+
+/// A new Ed25519 key; none if the system has no random bytes.
+pub(crate) fn fresh_key() -> Option<PrivateKey> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice()).ok()?;
+    Some(PrivateKey::from(Ed25519Keypair::from_seed(&seed)))
 }
 
 fn read(file: &Path) -> Result<Stored, VaultFault> {
