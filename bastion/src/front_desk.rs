@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::{
     answer::{self, Answer},
     connection::Shared,
+    dial,
     house::{self, House, Rules},
     menu::{self, Chosen, Item},
     session::{Parts, Session},
@@ -256,12 +257,13 @@ impl Desk {
         let began = Instant::now();
         let (client, client_half) = channel.split();
         let (house, rules) = (self.house.clone(), self.rules);
+        let key_id = dial::key_id(&self.principal, id);
         let session = Session::new(Parts {
             client,
             client_half,
             client_handle: self.handle,
             backlog: self.shared.backlog.clone(),
-            dial: Box::new(move |grant| house.dial(&rules, grant, terminal)),
+            dial: Box::new(move |grant| house.dial(&rules, grant, key_id.clone(), terminal)),
             tape: self.house.recorder.begin(header),
             gate: Gate::new(grant, opening),
             began,

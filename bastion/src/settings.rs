@@ -8,12 +8,13 @@ mod targets;
 mod toml_file;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
 use gate::Name;
+use keys::HOST_KEY;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 pub use env_allow::EnvAllow;
@@ -74,6 +75,9 @@ pub struct Keys {
     pub master_key_file: Option<PathBuf>,
     /// Which key opens the targets with a label (`env=prod`) that name none themselves.
     pub by_label: BTreeMap<String, Name>,
+    /// The keys that open a target not by themselves, but by a certificate that they sign for each session.
+    #[serde(deserialize_with = "authorities")]
+    pub authorities: BTreeSet<Name>,
 }
 
 /// `[recording]`
@@ -308,6 +312,18 @@ impl Settings {
     /// Where the vault lies.
     pub fn vault(&self) -> PathBuf {
         self.data.join("keys")
+    }
+}
+
+/// Names of keys. The host key is none: what it signs, it signs as the bastion itself.
+fn authorities<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<Name>, D::Error> {
+    let names = BTreeSet::<Name>::deserialize(from)?;
+    match names.iter().any(|name| name.as_str() == HOST_KEY) {
+        true => Err(D::Error::custom(format!(
+            "{HOST_KEY:?} is the key by which clients know the bastion, and signs no certificates: write \"ca\", \
+             which `bastion key new ca` makes"
+        ))),
+        false => Ok(names),
     }
 }
 

@@ -4,7 +4,7 @@
 //! gateway's keys lie encrypted: its host key, and those that open targets. A private half leaves the vault as the SSH
 //! library's own type, which wipes itself, and nothing here shows one. As an authority a key signs certificates that open
 //! a target for one session each ([`Vault::certify`]). [`secret_file`] reads what must stay secret only
-//! if nobody else can read or swap it. [`KnownHosts`] says by which keys others are known.
+//! if nobody else can read or swap it. [`KnownHosts`] says by which keys, and by whose certificates, others are known.
 
 mod authority;
 mod known_hosts;
@@ -13,7 +13,7 @@ pub mod secret_file;
 mod vault;
 
 pub use authority::Errand;
-pub use known_hosts::{HostKeyVerdict, KnownHosts, KnownHostsFault, fingerprint};
+pub use known_hosts::{HostCertificateFault, HostKeyVerdict, KnownHosts, KnownHostsFault, fingerprint};
 pub use master_key::{
     MASTER_KEY_CREDENTIAL, MASTER_KEY_VARIABLE, MasterKey, MasterKeyFault, MasterKeySource,
 };
