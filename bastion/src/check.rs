@@ -73,7 +73,8 @@ fn look(args: &SettingsArgs) -> Report {
     let mut report = Report::default();
     if let Some(settings) = report.unless_wrong(args.load().map_err(Failure::from)) {
         report.settings = aloud::settings(&settings);
-        report.targets = settings.targets.iter().map(aloud::target).collect();
+        report.targets =
+            settings.targets.iter().map(|target| aloud::target(target, &settings.keys)).collect();
         report.look_at_policy(&settings);
         report.look_at_keys(&settings);
         report.look_at_files(&settings);
@@ -115,6 +116,17 @@ impl Report {
         {
             self.unless_wrong(vault.load(name).map_err(Failure::from));
         }
+        for name in &settings.keys.authorities {
+            if settings.targets.iter().all(|target| target.target.key != *name) {
+                self.warn(
+                    format!(
+                        "keys.authorities names {:?}, and no target is opened with that key",
+                        name.as_str()
+                    ),
+                    format!("key = \"{name}\" in a target, or a label of it in keys.by_label"),
+                );
+            }
+        }
         for target in settings.targets.iter() {
             self.look_at_target(settings, &vault, &target.target, target.host_keys.clone());
         }
@@ -139,7 +151,7 @@ impl Report {
             return;
         };
         known.extend(pinned);
-        if known.keys(address, *port).is_empty() {
+        if known.keys(address, *port).is_empty() && known.authorities(address, *port).is_empty() {
             self.warn(
                 format!("target {name} at {address}:{port} has no known host key: no session will open it"),
                 format!("bastion target pin {name}"),

@@ -313,6 +313,65 @@ fn setup_prints_a_line_that_sshd_takes() {
     assert!(bench.run(&["target", "setup", "web2"]).is_err());
 }
 
+/// A bastion with a target that certificates of the key `ca` open, and whose host key an authority vouches for.
+fn with_authority() -> Bench {
+    let bench = Bench::new();
+    let key = bench.says(&["key", "new", "ca"]);
+    let file = bench.path("b/bastion.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("[keys]\n", "[keys]\nauthorities = [\"ca\"]\n") + WEB1).unwrap();
+    let line = format!("@cert-authority [127.0.0.1]:1 {}", key.trim());
+    bench.append("bastion.toml", &format!("key = \"ca\"\nhost_keys = [{line:?}]\n"));
+    bench
+}
+
+#[test]
+fn setup_of_a_target_that_certificates_open_names_the_authority_and_its_logins() {
+    let said = with_authority().says(&["target", "setup", "web1"]);
+
+    for line in [
+        "TrustedUserCAKeys /etc/ssh/bastion/authority.pub\n",
+        "AuthorizedPrincipalsFile /etc/ssh/bastion/principals/%u\n",
+        "echo deploy > /etc/ssh/bastion/principals/deploy\n",
+        "echo root > /etc/ssh/bastion/principals/root\n",
+        " bastion-ca\n",
+        "A certificate counts from 127.0.0.1 alone",
+        "bastion target pin web1",
+    ] {
+        assert!(said.contains(line), "{line:?} in {said}");
+    }
+    assert!(!said.contains("authorized_keys"), "{said}");
+}
+
+#[test]
+fn authorities_are_read_aloud_and_listed() {
+    let bench = with_authority();
+    let fingerprint = bench.says(&["key", "list"]);
+    let fingerprint = fingerprint.lines().find(|line| line.starts_with("ca ")).unwrap().rsplit(' ').next();
+    let (code, said) = bench.run(&["check"]).unwrap();
+
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("Key \"ca\" is an authority"), "{said}");
+    assert!(said.contains("with a certificate signed by key \"ca\" within 10s."), "{said}");
+    assert!(said.contains(&format!("{} may vouch for its host key.", fingerprint.unwrap())), "{said}");
+    assert!(!said.contains("no known host key"), "{said}");
+
+    let listed: serde_json::Value = serde_json::from_str(&bench.says(&["target", "list", "--json"])).unwrap();
+    assert_eq!(listed[0]["opened_with"], "certificate");
+    assert_eq!(listed[0]["host_authorities"], serde_json::json!([fingerprint.unwrap()]));
+}
+
+#[test]
+fn check_names_an_authority_that_opens_nothing() {
+    let bench = with_authority();
+    let file = bench.path("b/bastion.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("key = \"ca\"\n", "");
+    fs::write(&file, text).unwrap();
+
+    let said = bench.says(&["check"]);
+    assert!(said.contains("keys.authorities names \"ca\", and no target is opened with that key"), "{said}");
+}
+
 #[test]
 fn targets_are_listed_for_people_and_programs() {
     let bench = Bench::with_target();
