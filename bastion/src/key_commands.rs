@@ -1,11 +1,18 @@
 //! `bastion key`: the keys in the vault, by their public halves alone.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
-use keys::{KeyInfo, Vault, fingerprint};
+use keys::{HOST_KEY, KeyInfo, Vault, VaultFault, fingerprint, secret_file};
 use serde_json::json;
 
-use crate::{failure::Failure, own_keys::open_vault, settings::SettingsArgs};
+use crate::{
+    failure::Failure,
+    own_keys::open_vault,
+    settings::{Settings, SettingsArgs},
+};
 
 /// `bastion key`
 #[derive(Debug, clap::Args)]
@@ -34,6 +41,24 @@ pub enum KeyCommand {
         /// Its name
         name: String,
     },
+    /// Take a private key from a file into the vault
+    #[command(
+        after_help = "Example:\n  bastion key import gateway-2026 ./id_ed25519\n\nEd25519 or ECDSA, in OpenSSH's format, without a passphrase, mode 0600. The file stays where it is: destroy it."
+    )]
+    Import {
+        /// Its name in the vault
+        name: String,
+        /// The file
+        file: PathBuf,
+    },
+    /// Take a key out of the vault, for good
+    #[command(
+        after_help = "Example:\n  bastion key remove gateway-2025\n\nRefused while the settings use it. There is no way back but a backup of the vault."
+    )]
+    Remove {
+        /// Its name
+        name: String,
+    },
     /// Show the public half of a key
     #[command(after_help = "Example:\n  bastion key show gateway")]
     Show {
@@ -58,18 +83,68 @@ pub fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
             let public = vault.generate(name)?;
             writeln!(out, "{}", public.to_openssh().unwrap_or_default())?;
         }
+        KeyCommand::Import { name, file } => {
+            let (mut vault, _) = open_vault(&settings)?;
+            let public =
+                vault.import(name, &secret_file::read(file)?).map_err(|fault| in_file(file, &fault))?;
+            writeln!(out, "{}", public.to_openssh().unwrap_or_default())?;
+        }
+        KeyCommand::Remove { name } => remove(&settings, name, out)?,
         KeyCommand::Show { name, json } => {
-            let keys = Vault::list(&settings.vault())?;
-            let key = keys.iter().find(|key| key.name == *name).ok_or_else(|| {
-                Failure::new(format!("there is no key {name:?} in the vault"), "bastion key list")
-            })?;
+            let key = known(&settings, name)?;
             match json {
-                true => writeln!(out, "{}", shown(key))?,
+                true => writeln!(out, "{}", shown(&key))?,
                 false => writeln!(out, "{}", key.public.to_openssh().unwrap_or_default())?,
             }
         }
     }
     Ok(0)
+}
+
+/// A fault of the file is told with its name.
+fn in_file(file: &Path, fault: &VaultFault) -> Failure {
+    match fault {
+        VaultFault::NotAKey(_) => Failure::new(format!("{}: {fault}", file.display()), fault.way_out()),
+        _ => Failure::new(fault, fault.way_out()),
+    }
+}
+
+fn remove(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    let key = known(settings, name)?;
+    let users = users(settings, name);
+    if !users.is_empty() {
+        return Err(Failure::new(
+            format!("key {name:?} is in use: {}", users.join(", ")),
+            "name another key there, reload the server, and then remove this one",
+        ));
+    }
+    let (mut vault, _) = open_vault(settings)?;
+    vault.remove(name)?;
+    writeln!(out, "Removed {name}  {}. A server that runs forgets it on SIGHUP.", fingerprint(&key.public))?;
+    Ok(())
+}
+
+/// What in the settings asks for this key.
+fn users(settings: &Settings, name: &str) -> Vec<String> {
+    let is_host_key = name == HOST_KEY && settings.ssh.host_keys.is_empty();
+    let host_key = is_host_key.then(|| "it is the key by which clients know the bastion".to_owned());
+    let authority = settings.keys.authorities.iter().any(|key| key.as_str() == name);
+    let labels = settings.keys.by_label.iter().filter(|(_, key)| key.as_str() == name);
+    let targets = settings.targets.iter().filter(|target| target.target.key.as_str() == name);
+    host_key
+        .into_iter()
+        .chain(authority.then(|| "keys.authorities".to_owned()))
+        .chain(labels.map(|(label, _)| format!("keys.by_label {label:?}")))
+        .chain(targets.map(|target| format!("target {}", target.target.name)))
+        .collect()
+}
+
+fn known(settings: &Settings, name: &str) -> Result<KeyInfo, Failure> {
+    let mut keys = Vault::list(&settings.vault())?.into_iter();
+    keys.find(|key| key.name == name).ok_or_else(|| {
+        let shown: String = name.chars().take(64).collect();
+        Failure::new(format!("there is no key {shown:?} in the vault"), "bastion key list")
+    })
 }
 
 fn list(keys: &[KeyInfo], json: bool, out: &mut dyn Write) -> Result<(), Failure> {

@@ -295,6 +295,48 @@ fn keys_are_made_listed_and_shown_by_their_public_halves() {
 }
 
 #[test]
+fn a_key_is_imported_from_a_file_of_ones_own_alone() {
+    let bench = Bench::new();
+    let file = bench.path("theirs");
+    let keygen = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "theirs", "-f"])
+        .arg(&file)
+        .status();
+    assert!(keygen.expect("ssh-keygen is installed").success());
+    let import =
+        |file: &std::path::Path| bench.run(&["key", "import", "theirs", &file.display().to_string()]);
+
+    let failure = import(&file.with_extension("pub")).unwrap_err();
+    assert!(failure.to_string().contains("theirs.pub"), "{failure}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(import(&file).unwrap_err().what.contains("0644"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let (_, said) = import(&file).unwrap();
+    let public = fs::read_to_string(file.with_extension("pub")).unwrap();
+    assert_eq!(said, public);
+    assert!(import(&file).unwrap_err().what.contains("already"));
+}
+
+#[test]
+fn a_key_is_removed_once_no_setting_uses_it() {
+    let bench = with_authority();
+    bench.says(&["key", "new", "old"]);
+    let text = fs::read_to_string(bench.path("b/bastion.toml")).unwrap();
+    let labels = "[keys]\nby_label = { \"env=old\" = \"old\" }\n";
+    fs::write(bench.path("b/bastion.toml"), text.replace("[keys]\n", labels)).unwrap();
+
+    let refused = |name: &str| bench.run(&["key", "remove", name]).unwrap_err().what;
+    assert_eq!(refused("ca"), "key \"ca\" is in use: keys.authorities, target web1");
+    assert_eq!(refused("old"), "key \"old\" is in use: keys.by_label \"env=old\"");
+    assert!(refused("host").contains("clients know the bastion"));
+    assert!(refused("lost").contains("no key \"lost\""));
+
+    // No target uses it: web1 has a key of its own.
+    assert!(bench.says(&["key", "remove", "gateway"]).starts_with("Removed gateway  SHA256:"));
+    assert!(!bench.says(&["key", "list"]).contains("gateway"));
+}
+
+#[test]
 fn setup_prints_a_line_that_sshd_takes() {
     let bench = Bench::with_target();
     let said = bench.says(&["target", "setup", "web1"]);

@@ -274,6 +274,19 @@ impl Vault {
         self.put(name, &key)
     }
 
+    /// Takes a key out, for good.
+    ///
+    /// # Errors
+    /// If there is no such key, or the vault cannot be written: then it is still there.
+    pub fn remove(&mut self, name: &str) -> Result<(), VaultFault> {
+        let _lock = self.lock()?;
+        self.reload()?;
+        self.entry(name)?;
+        let mut stored = self.stored.clone();
+        stored.keys.remove(name);
+        self.replace(stored)
+    }
+
     /// What is known of all keys, by name.
     ///
     /// # Errors
@@ -343,9 +356,15 @@ impl Vault {
         let made_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut stored = self.stored.clone();
         stored.keys.insert(name.into(), Entry { public: shown, made_at, private });
+        self.replace(stored)?;
+        Ok(public)
+    }
+
+    /// The caller holds the lock.
+    fn replace(&mut self, stored: Stored) -> Result<(), VaultFault> {
         secret_file::replace(&self.file, &encode(&stored))?;
         self.stored = stored;
-        Ok(public)
+        Ok(())
     }
 
     /// Held until the file is dropped.
