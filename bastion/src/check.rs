@@ -2,10 +2,10 @@
 
 mod aloud;
 
-use std::{fs, io::Write, os::unix::fs::MetadataExt, path::Path};
+use std::{fs, io::Write, os::unix::fs::MetadataExt, path::Path, time::SystemTime};
 
 use gate::{Policy, Target};
-use keys::{HOST_KEY, Vault, secret_file};
+use keys::{HOST_KEY, Vault, secret_file, successor};
 use serde::Serialize;
 
 use crate::{
@@ -116,6 +116,7 @@ impl Report {
         {
             self.unless_wrong(vault.load(name).map_err(Failure::from));
         }
+        self.look_at_successors(settings, &vault);
         for name in &settings.keys.authorities {
             if settings.targets.iter().all(|target| target.target.key != *name) {
                 self.warn(
@@ -129,6 +130,30 @@ impl Report {
         }
         for target in settings.targets.iter() {
             self.look_at_target(settings, &vault, &target.target, target.host_keys.clone());
+        }
+    }
+
+    /// A rotation that nobody ends stays half done, and then locks out whichever target was forgotten.
+    fn look_at_successors(&mut self, settings: &Settings, vault: &Vault) {
+        for key in vault.keys().unwrap_or_default() {
+            let Some((_, made_at)) = vault.successor_of(&key.name) else { continue };
+            let ends = made_at + settings.keys.overlap;
+            let day =
+                jiff::Timestamp::try_from(ends).map_or(String::new(), |at| at.strftime("%F").to_string());
+            let (name, way_out) = (&key.name, format!("bastion key retire {}", key.name));
+            match ends > SystemTime::now() {
+                true => self.settings.push(format!(
+                    "Key {name:?} is being replaced by {:?}: both are offered until {day}.",
+                    successor(name)
+                )),
+                false => self.warn(
+                    format!(
+                        "key {name:?} is offered no more since {day}: {:?} takes its place",
+                        successor(name)
+                    ),
+                    way_out,
+                ),
+            }
         }
     }
 

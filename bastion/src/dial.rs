@@ -11,7 +11,7 @@ use std::{
     borrow::Cow,
     collections::BTreeSet,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -74,6 +74,8 @@ pub struct DialContext {
     pub vault: Arc<Vault>,
     /// Which of them open targets by certificates that they sign.
     pub authorities: BTreeSet<Name>,
+    /// For how long a key is offered beside its successor.
+    pub overlap: Duration,
     /// Host keys and timeouts by settings.
     pub targets: Arc<Targets>,
     /// The folder of pins.
@@ -173,10 +175,7 @@ async fn open(
     let mut handle = client::connect_stream(config, stream, TargetHandler { trust }).await?;
 
     stage.set(Stage::LoggingIn);
-    match context.authorities.contains(&target.key) {
-        true => certificate::log_in(&mut handle, grant, &context.vault, key_id, ours).await?,
-        false => log_in(&mut handle, grant, &context.vault).await?,
-    }
+    log_in(&mut handle, grant, key_id, ours, context).await?;
 
     stage.set(Stage::Opening);
     let channel = handle.channel_open_session().await.map_err(|fault| match fault {
@@ -187,20 +186,44 @@ async fn open(
     Ok(Dialled { channel, handle })
 }
 
+/// With the target's key, or while that is being replaced with its successor first.
 async fn log_in(
     handle: &mut client::Handle<TargetHandler>,
     grant: &Grant,
-    vault: &Vault,
+    key_id: &str,
+    ours: IpAddr,
+    context: &DialContext,
 ) -> Result<(), DialProblem> {
-    let name = &grant.target().key;
-    let key = vault.load(name.as_str())?;
+    let target = grant.target();
+    let signs = context.authorities.contains(&target.key);
+    let (first, then) = context.vault.offered(target.key.as_str(), context.overlap, SystemTime::now());
+    let mut log_in_with = async |name: &str| match signs {
+        true => certificate::log_in(handle, grant, &context.vault, name, key_id, ours).await,
+        false => log_in_with_key(handle, grant, &context.vault, name).await,
+    };
+    match (log_in_with(&first).await, then) {
+        (Err(DialProblem::LoginRefused { .. } | DialProblem::CertificateRefused { .. }), Some(old)) => {
+            tracing::warn!("{} does not know {first} yet; {old} is offered, which it replaces", target.name);
+            log_in_with(&old).await
+        }
+        (answer, _) => answer,
+    }
+}
+
+async fn log_in_with_key(
+    handle: &mut client::Handle<TargetHandler>,
+    grant: &Grant,
+    vault: &Vault,
+    name: &str,
+) -> Result<(), DialProblem> {
+    let key = vault.load(name)?;
     let shown = fingerprint(key.public_key());
     let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
     match handle.authenticate_publickey(grant.login().as_str(), key).await? {
         AuthResult::Success => Ok(()),
         AuthResult::Failure { remaining_methods, .. } => Err(DialProblem::LoginRefused {
             login: grant.login().clone(),
-            key: name.clone(),
+            key: name.to_owned(),
             fingerprint: shown,
             wants: methods(&remaining_methods),
         }),

@@ -139,6 +139,7 @@ impl House {
         let context = DialContext {
             vault: self.vault.load_full(),
             authorities: rules.settings.keys.authorities.clone(),
+            overlap: rules.settings.keys.overlap,
             targets: rules.dialled.clone(),
             pins: rules.settings.pins(),
             preferred: rules.settings.ssh.preferred(),

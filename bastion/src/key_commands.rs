@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use keys::{HOST_KEY, KeyInfo, Vault, VaultFault, fingerprint, secret_file};
+use keys::{HOST_KEY, KeyInfo, SUCCESSOR, Vault, VaultFault, fingerprint, secret_file, successor};
 use serde_json::json;
 
 use crate::{
@@ -59,6 +59,20 @@ pub enum KeyCommand {
         /// Its name
         name: String,
     },
+    /// Make a key's successor: both are offered to targets for a while (keys.overlap)
+    #[command(
+        after_help = "Example:\n  bastion key rotate gateway\n  systemctl reload bastion\n  bastion target setup web1     (for each target: prints the successor)\n  bastion key retire gateway    (once all targets know it)\n\nIts successor is called gateway.next until then. `bastion key remove gateway.next` calls it off."
+    )]
+    Rotate {
+        /// The key's name
+        name: String,
+    },
+    /// Give a key's name to its successor; the old key is gone for good
+    #[command(after_help = "Example:\n  bastion key retire gateway\n  systemctl reload bastion")]
+    Retire {
+        /// The key's name
+        name: String,
+    },
     /// Show the public half of a key
     #[command(after_help = "Example:\n  bastion key show gateway")]
     Show {
@@ -79,11 +93,15 @@ pub fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
     match &args.command {
         KeyCommand::List { json } => list(&Vault::list(&settings.vault())?, *json, out)?,
         KeyCommand::New { name } => {
+            not_a_successor(name)?;
             let (mut vault, _) = open_vault(&settings)?;
             let public = vault.generate(name)?;
             writeln!(out, "{}", public.to_openssh().unwrap_or_default())?;
         }
+        KeyCommand::Rotate { name } => rotate(&settings, name, out)?,
+        KeyCommand::Retire { name } => retire(&settings, name, out)?,
         KeyCommand::Import { name, file } => {
+            not_a_successor(name)?;
             let (mut vault, _) = open_vault(&settings)?;
             let public =
                 vault.import(name, &secret_file::read(file)?).map_err(|fault| in_file(file, &fault))?;
@@ -107,6 +125,54 @@ fn in_file(file: &Path, fault: &VaultFault) -> Failure {
         VaultFault::NotAKey(_) => Failure::new(format!("{}: {fault}", file.display()), fault.way_out()),
         _ => Failure::new(fault, fault.way_out()),
     }
+}
+
+/// A key that was only called so would open targets in the place of another.
+fn not_a_successor(name: &str) -> Result<(), Failure> {
+    match name.strip_suffix(SUCCESSOR) {
+        Some(old) => Err(Failure::new(
+            format!("{name:?} is the name of a successor"),
+            format!("bastion key rotate {old}, or a name with another ending"),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn rotate(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    known(settings, name)?;
+    let (mut vault, _) = open_vault(settings)?;
+    let public = vault.rotate(name).map_err(|fault| match fault {
+        VaultFault::NameTaken { .. } => Failure::new(
+            format!("key {name:?} has a successor already"),
+            format!("bastion key retire {name}, once all targets know {}", successor(name)),
+        ),
+        fault => fault.into(),
+    })?;
+    writeln!(out, "{}", public.to_openssh().unwrap_or_default())?;
+    Ok(())
+}
+
+fn retire(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    let key = known(settings, name)?;
+    let next = successor(name);
+    let users = users(settings, &next);
+    if !users.is_empty() {
+        return Err(Failure::new(
+            format!("{next} would be gone, and is in use: {}", users.join(", ")),
+            format!("name {name} there: it is the same key afterwards"),
+        ));
+    }
+    let (mut vault, _) = open_vault(settings)?;
+    if vault.successor_of(name).is_none() {
+        return Err(Failure::new(
+            format!("key {name:?} has no successor"),
+            format!("bastion key rotate {name}"),
+        ));
+    }
+    let public = vault.retire(name)?;
+    let (old, new) = (fingerprint(&key.public), fingerprint(&public));
+    writeln!(out, "{name} is {new} now, and no longer {old}. A server that runs follows on SIGHUP.")?;
+    Ok(())
 }
 
 fn remove(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Failure> {
@@ -167,5 +233,6 @@ fn shown(key: &KeyInfo) -> serde_json::Value {
         "fingerprint": fingerprint(&key.public),
         "public": key.public.to_openssh().unwrap_or_default(),
         "made_at": key.made_at,
+        "replaces": key.name.strip_suffix(SUCCESSOR),
     })
 }

@@ -337,6 +337,24 @@ fn a_key_is_removed_once_no_setting_uses_it() {
 }
 
 #[test]
+fn a_key_is_rotated_and_its_successor_takes_its_name() {
+    let bench = Bench::with_target();
+    let next = bench.says(&["key", "rotate", "gateway"]);
+    let next = next.split(' ').nth(1).unwrap();
+
+    let failure = bench.run(&["key", "rotate", "gateway"]).unwrap_err();
+    assert!(failure.to_string().contains("has a successor already"), "{failure}");
+    assert!(bench.run(&["key", "new", "x.next"]).unwrap_err().what.contains("the name of a successor"));
+    assert!(bench.says(&["target", "setup", "web1"]).contains(&format!("{next} bastion-gateway.next")));
+    assert!(bench.says(&["check"]).contains("Key \"gateway\" is being replaced by \"gateway.next\""));
+    assert!(bench.says(&["key", "list", "--json"]).contains("\"replaces\":\"gateway\""));
+
+    assert!(bench.says(&["key", "retire", "gateway"]).starts_with("gateway is SHA256:"));
+    assert!(bench.says(&["key", "show", "gateway"]).contains(next));
+    assert!(bench.run(&["key", "retire", "gateway"]).unwrap_err().what.contains("no successor"));
+}
+
+#[test]
 fn setup_prints_a_line_that_sshd_takes() {
     let bench = Bench::with_target();
     let said = bench.says(&["target", "setup", "web1"]);

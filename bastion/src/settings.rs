@@ -11,6 +11,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use gate::Name;
@@ -68,7 +69,7 @@ pub struct Listen {
 }
 
 /// `[keys]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Keys {
     /// The file with the vault's master key, used if neither the environment nor systemd has it.
@@ -78,6 +79,23 @@ pub struct Keys {
     /// The keys that open a target not by themselves, but by a certificate that they sign for each session.
     #[serde(deserialize_with = "authorities")]
     pub authorities: BTreeSet<Name>,
+    /// For how long a key is offered beside the successor that `bastion key rotate` made.
+    #[serde(deserialize_with = "toml_file::duration")]
+    pub overlap: Duration,
+}
+
+/// Long enough to reach every machine, short enough to be kept in mind.
+const OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
+
+impl Default for Keys {
+    fn default() -> Self {
+        Keys {
+            master_key_file: None,
+            by_label: BTreeMap::new(),
+            authorities: BTreeSet::new(),
+            overlap: OVERLAP,
+        }
+    }
 }
 
 /// `[recording]`

@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, UdpSocket},
 };
 
-use keys::{KnownHosts, PublicKey, Vault, fingerprint};
+use keys::{KeyInfo, KnownHosts, PublicKey, Vault, fingerprint, successor};
 use serde_json::json;
 
 use crate::{
@@ -194,11 +194,20 @@ fn setup(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Fai
         let what = format!("target {name:?} names key {:?}, which is not in the vault", target.key.as_str());
         Failure::new(what, format!("bastion key new {}", target.key))
     })?;
-    let public = PublicKey::new(key.public.key_data().clone(), format!("bastion-{}", key.name));
-    let public = public.to_openssh().unwrap_or_default();
+    let next = keys.iter().find(|next| next.name == successor(&key.name));
+    let line = |key: &KeyInfo| {
+        let public = PublicKey::new(key.public.key_data().clone(), format!("bastion-{}", key.name));
+        public.to_openssh().unwrap_or_default()
+    };
+    if let Some(next) = next {
+        writeln!(out, "# {} takes the place of {}, which is offered too for a while.", next.name, key.name)?;
+    }
     match settings.keys.authorities.contains(&target.key) {
-        true => setup_authority(target, &public, out)?,
-        false => setup_key(target, &public, out)?,
+        true => {
+            let lines: Vec<String> = [Some(key), next].into_iter().flatten().map(line).collect();
+            setup_authority(target, &lines.join("\n"), out)?;
+        }
+        false => setup_key(target, &line(next.unwrap_or(key)), out)?,
     }
     writeln!(out, "\n# Then show the fingerprint of the host key, to be compared when the bastion pins it:")?;
     writeln!(out, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")?;

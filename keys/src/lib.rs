@@ -9,6 +9,7 @@
 mod authority;
 mod known_hosts;
 mod master_key;
+mod rotation;
 pub mod secret_file;
 mod vault;
 
@@ -17,6 +18,7 @@ pub use known_hosts::{HostCertificateFault, HostKeyVerdict, KnownHosts, KnownHos
 pub use master_key::{
     MASTER_KEY_CREDENTIAL, MASTER_KEY_VARIABLE, MasterKey, MasterKeyFault, MasterKeySource,
 };
+pub use rotation::{SUCCESSOR, successor};
 /// An SSH certificate, private key and public key: the types of the SSH library itself, so that there is one copy.
 pub use russh_keys::keys::{Certificate, PrivateKey, PublicKey};
 pub use secret_file::SecretFileFault;

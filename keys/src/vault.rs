@@ -94,6 +94,12 @@ pub enum VaultFault {
         /// The name.
         name: String,
     },
+    /// It is the host key, or a successor itself.
+    #[error("key {name:?} is not one that is rotated")]
+    NotRotated {
+        /// The name.
+        name: String,
+    },
     /// No name for a key.
     #[error(
         "{name:?} is no name for a key: 1 to 64 letters, digits, '.', '_' or '-', and a letter or digit first"
@@ -147,6 +153,9 @@ impl VaultFault {
             }
             VaultFault::Unknown { name, .. } => format!("bastion key new {name}"),
             VaultFault::NameTaken { .. } => "take another name; `bastion key list` shows those in use".into(),
+            VaultFault::NotRotated { .. } => {
+                "rotate a key that opens targets, or signs certificates that do: bastion key list".into()
+            }
             VaultFault::NotAName { .. } => "gateway-2026".into(),
             VaultFault::NotAKey(NotAKey::Format) => "ssh-keygen -p -f FILE writes OpenSSH's format".into(),
             VaultFault::NotAKey(NotAKey::Passphrase) => {
@@ -339,25 +348,48 @@ impl Vault {
         self.stored.keys.get(name).ok_or_else(unknown)
     }
 
-    fn put(&mut self, name: &str, key: &PrivateKey) -> Result<PublicKey, VaultFault> {
-        check_name(name)?;
-        let crypto = || VaultFault::Crypto { name: name.into() };
-        let public = PublicKey::new(key.public_key().key_data().clone(), name);
-        let shown = public.to_openssh().map_err(|_| crypto())?;
-        let text = key.to_openssh(LineEnding::LF).map_err(|_| crypto())?;
-        let private = encrypt(&self.master, &bound(name, &shown), text.as_bytes()).ok_or_else(crypto)?;
+    /// Gives the key of one name another, in the place of the key that has it.
+    pub(crate) fn rename_over(&mut self, from: &str, to: &str) -> Result<PublicKey, VaultFault> {
+        let _lock = self.lock()?;
+        self.reload()?;
+        let (made_at, key) = (self.entry(from)?.made_at, self.load(from)?);
+        self.entry(to)?;
+        let (public, entry) = self.encrypted(to, &key, made_at)?;
+        let mut stored = self.stored.clone();
+        stored.keys.remove(from);
+        stored.keys.insert(to.into(), entry);
+        self.replace(stored)?;
+        Ok(public)
+    }
 
+    fn put(&mut self, name: &str, key: &PrivateKey) -> Result<PublicKey, VaultFault> {
+        let made_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let (public, entry) = self.encrypted(name, key, made_at)?;
         // Two processes that each read, add a key and write would lose one of the two.
         let _lock = self.lock()?;
         self.reload()?;
         if self.has(name) {
             return Err(VaultFault::NameTaken { name: name.into() });
         }
-        let made_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut stored = self.stored.clone();
-        stored.keys.insert(name.into(), Entry { public: shown, made_at, private });
+        stored.keys.insert(name.into(), entry);
         self.replace(stored)?;
         Ok(public)
+    }
+
+    fn encrypted(
+        &self,
+        name: &str,
+        key: &PrivateKey,
+        made_at: u64,
+    ) -> Result<(PublicKey, Entry), VaultFault> {
+        check_name(name)?;
+        let crypto = || VaultFault::Crypto { name: name.into() };
+        let public = PublicKey::new(key.public_key().key_data().clone(), name);
+        let shown = public.to_openssh().map_err(|_| crypto())?;
+        let text = key.to_openssh(LineEnding::LF).map_err(|_| crypto())?;
+        let private = encrypt(&self.master, &bound(name, &shown), text.as_bytes()).ok_or_else(crypto)?;
+        Ok((public, Entry { public: shown, made_at, private }))
     }
 
     /// The caller holds the lock.

@@ -94,6 +94,8 @@ fn only_if_set(settings: &Settings) -> Vec<String> {
     let by_label = |(label, key): (&String, &Name)| {
         format!("Targets with {label} are opened with key {:?}.", key.as_str())
     };
+    let overlap =
+        format!("A key that is replaced is offered beside its successor for {}.", time(keys.overlap));
     let authority = |key: &Name| {
         format!(
             "Key {:?} is an authority: it signs a certificate of minutes for each session of its targets.",
@@ -105,6 +107,7 @@ fn only_if_set(settings: &Settings) -> Vec<String> {
         .chain(sometimes.into_iter().flatten())
         .chain(keys.by_label.iter().map(by_label))
         .chain(keys.authorities.iter().map(authority))
+        .chain([overlap])
         .collect()
 }
 

@@ -23,19 +23,20 @@ pub(super) async fn log_in(
     handle: &mut client::Handle<TargetHandler>,
     grant: &Grant,
     vault: &Vault,
+    authority: &str,
     key_id: &str,
     ours: IpAddr,
 ) -> Result<(), DialProblem> {
-    let (authority, login) = (&grant.target().key, grant.login());
+    let login = grant.login();
     let errand = Errand { login: login.as_str(), key_id, source: ours, now: SystemTime::now() };
-    let (key, certificate) = vault.certify(authority.as_str(), &errand)?;
-    let (signed_by, serial) = (vault.public(authority.as_str())?, certificate.serial());
-    tracing::info!(key_id, serial, authority = %authority, "signed a certificate");
+    let (key, certificate) = vault.certify(authority, &errand)?;
+    let (signed_by, serial) = (vault.public(authority)?, certificate.serial());
+    tracing::info!(key_id, serial, authority, "signed a certificate");
     match handle.authenticate_openssh_cert(login.as_str(), Arc::new(key), certificate).await? {
         AuthResult::Success => Ok(()),
         AuthResult::Failure { remaining_methods, .. } => Err(DialProblem::CertificateRefused {
             login: login.clone(),
-            authority: authority.clone(),
+            authority: authority.to_owned(),
             fingerprint: fingerprint(&signed_by),
             serial,
             ours,

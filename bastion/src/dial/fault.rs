@@ -94,7 +94,7 @@ pub enum DialProblem {
         /// The login.
         login: Name,
         /// The key's name in the vault.
-        key: Name,
+        key: String,
         /// The key's fingerprint.
         fingerprint: String,
         /// What it would go on with.
@@ -108,7 +108,7 @@ pub enum DialProblem {
         /// The login.
         login: Name,
         /// The authority's name in the vault.
-        authority: Name,
+        authority: String,
         /// The authority's fingerprint.
         fingerprint: String,
         /// The certificate's number.

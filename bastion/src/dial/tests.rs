@@ -1,4 +1,5 @@
 mod certificates;
+mod rotation;
 
 use std::{
     fs,
@@ -188,6 +189,7 @@ impl Bench {
         let context = DialContext {
             vault: self.vault.clone(),
             authorities: ["ca".parse().unwrap()].into(),
+            overlap: Duration::from_secs(3600),
             targets: Arc::new(targets),
             pins: self.folder.path().join("pins"),
             preferred: Ssh::default().preferred(),

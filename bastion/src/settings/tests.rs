@@ -89,6 +89,7 @@ ssh = ["127.0.0.1:2022", "[::1]:2022"]
 master_key_file = "master.key"
 by_label = {{ "env=prod" = "theirs" }}
 authorities = ["prod"]
+overlap = "24h"
 [ssh]
 host_keys = ["host"]
 ciphers = ["chacha20-poly1305@openssh.com"]
@@ -130,6 +131,7 @@ connect_timeout = "3s"
     assert_eq!(settings.keys.master_key_file, Some(bench.path("master.key")));
     assert_eq!(settings.keys.by_label, [("env=prod".to_owned(), name("theirs"))].into());
     assert_eq!(settings.keys.authorities, [name("prod")].into());
+    assert_eq!(settings.keys.overlap.as_secs(), 24 * 3600);
     assert_eq!(settings.login.client_secret_file, Some(bench.path("secret")));
     assert_eq!(settings.login.ca_file, Some(bench.path("ca.pem")));
     assert_eq!(settings.login.binding.as_secs(), 90 * 60);
