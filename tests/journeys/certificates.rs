@@ -42,19 +42,12 @@ fn a_certificate_opens_a_target_whose_own_log_names_person_and_session() {
     let host = bastion.provider().issuer();
     let host = host.split("//").nth(1).unwrap().split('/').next().unwrap();
     let id = format!("ID ana@{host} {} (serial ", session["id"].as_str().unwrap());
-    let log = target.log();
-    assert!(
-        log.lines().any(|line| line.contains("Accepted publickey") && line.contains(&id)),
-        "{id} in {log}"
-    );
-    assert!(
-        ana.ssh(&["certified", "tty"])
-            .options(&["-t"])
-            .on_terminal(80, 24)
-            .done(SHORT)
-            .text()
-            .contains("/dev/pts/")
-    );
+    within(SHORT, &format!("{id:?} in the target's log"), || {
+        let accepted = |line: &str| line.contains("Accepted publickey") && line.contains(&id);
+        target.log().lines().any(accepted).then_some(())
+    });
+    let tty = ana.ssh(&["certified", "tty"]).options(&["-t"]).on_terminal(80, 24).done(SHORT);
+    assert!(tty.text().contains("/dev/pts/"), "{}", tty.text());
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod crash;
 mod demo;
 mod flow;
 mod house;
+mod keys;
 mod limits;
 mod log_in;
 mod plain_names;
