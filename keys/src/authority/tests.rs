@@ -90,6 +90,23 @@ fn an_authority_that_is_not_there_is_named() {
 }
 
 #[test]
+fn an_authority_of_each_kind_that_a_vault_takes_can_sign() {
+    let (folder, mut vault) = vault();
+    for bits in ["256", "384", "521"] {
+        let file = folder.path().join(bits);
+        let keygen = std::process::Command::new("ssh-keygen")
+            .args(["-q", "-t", "ecdsa", "-b", bits, "-N", "", "-f"])
+            .arg(&file)
+            .status();
+        assert!(keygen.expect("ssh-keygen is installed").success());
+        let public = vault.import(bits, &std::fs::read(&file).unwrap()).unwrap();
+
+        let (_, certificate) = vault.certify(bits, &errand()).unwrap();
+        certificate.validate_at(NOW, &[public.fingerprint(Default::default())]).unwrap();
+    }
+}
+
+#[test]
 fn ssh_keygen_reads_what_was_minted() {
     let (_, certificate, _) = minted(&errand());
     let file = tempfile::NamedTempFile::new().unwrap();

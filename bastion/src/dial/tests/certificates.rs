@@ -90,6 +90,11 @@ async fn a_certificate_opens_a_terminal_and_no_forwarding() {
 
     let forward = dialled.handle.channel_open_direct_tcpip("127.0.0.1", bench.port.into(), "127.0.0.1", 1);
     assert!(matches!(forward.await, Err(russh::Error::ChannelOpenFailure(_))));
+    let plain = Bench::with_sshd().trusting_it();
+    let handle = plain.dial().await.unwrap().handle;
+    let forward = handle.channel_open_direct_tcpip("127.0.0.1", plain.port.into(), "127.0.0.1", 1).await;
+    assert!(forward.is_ok(), "with a plain key without restrictions it is open");
+
     dialled.channel.request_pty(true, "xterm", 80, 24, 0, 0, &[]).await.unwrap();
     assert!(run(dialled, "tty").await.starts_with("/dev/pts/"));
 }

@@ -134,6 +134,43 @@ fn an_unknown_critical_option_refuses() {
     assert!(fault.to_string().ends_with("only-on-tuesdays?"), "{fault}");
 }
 
+/// A certificate for `web.example`, with no end, as ssh-keygen makes it with an authority of this kind.
+fn made_by_ssh_keygen(authority: &[&str], sign: &[&str]) -> (String, Certificate) {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let keygen = |arguments: &[&str]| {
+        let ran = std::process::Command::new("ssh-keygen").arg("-q").args(arguments).output();
+        let ran = ran.expect("ssh-keygen is installed");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    };
+    let (ca, host) = (at("ca"), at("host"));
+    keygen(&[authority, &["-N", "", "-f", &ca]].concat());
+    keygen(&["-t", "ecdsa", "-N", "", "-f", &host]);
+    let host = host + ".pub";
+    keygen(&[sign, &["-h", "-I", "web", "-n", "web.example", "-s", &ca, &host]].concat());
+    let line = format!("@cert-authority * {}", std::fs::read_to_string(ca + ".pub").unwrap());
+    (line, std::fs::read_to_string(at("host-cert.pub")).unwrap().parse().unwrap())
+}
+
+#[test]
+fn authorities_of_every_kind_count_and_signatures_with_sha_1_do_not() {
+    let rsa = ["-t", "rsa", "-b", "2048"];
+    let kinds: [&[&str]; 5] = [
+        &["-t", "ed25519"],
+        &["-t", "ecdsa", "-b", "256"],
+        &["-t", "ecdsa", "-b", "384"],
+        &["-t", "ecdsa", "-b", "521"],
+        &rsa,
+    ];
+    for kind in kinds {
+        let (line, certificate) = made_by_ssh_keygen(kind, &[]);
+        assert_eq!(check_at(&line, &certificate, NOW), Ok(()), "{kind:?}");
+    }
+
+    let (line, certificate) = made_by_ssh_keygen(&rsa, &["-t", "ssh-rsa"]);
+    assert_eq!(check_at(&line, &certificate, NOW), Err(HostCertificateFault::Signature));
+}
+
 #[test]
 fn a_revoked_host_key_and_a_revoked_authority_refuse() {
     let trusted = line("@cert-authority *", &authority());
