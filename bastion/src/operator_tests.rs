@@ -387,14 +387,17 @@ fn with_authority() -> Bench {
 
 #[test]
 fn setup_of_a_target_that_certificates_open_names_the_authority_and_its_logins() {
-    let said = with_authority().says(&["target", "setup", "web1"]);
+    let bench = with_authority();
+    bench.says(&["key", "rotate", "ca"]);
+    let said = bench.says(&["target", "setup", "web1"]);
 
     for line in [
         "TrustedUserCAKeys /etc/ssh/bastion/authority.pub\n",
         "AuthorizedPrincipalsFile /etc/ssh/bastion/principals/%u\n",
         "echo deploy > /etc/ssh/bastion/principals/deploy\n",
         "echo root > /etc/ssh/bastion/principals/root\n",
-        " bastion-ca\n",
+        " bastion-ca\nssh-ed25519 ",
+        " bastion-ca.next\nEND\n",
         "A certificate counts from 127.0.0.1 alone",
         "bastion target pin web1",
     ] {
