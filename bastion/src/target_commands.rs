@@ -270,7 +270,7 @@ fn setup_authority(target: &gate::Target, public: &str, out: &mut dyn Write) -> 
     }
     writeln!(
         out,
-        "\n# sshd takes the first TrustedUserCAKeys that it reads: if there is one, add the line above to its file."
+        "\n# sshd takes the first TrustedUserCAKeys that it reads: if there is one, add what stands above to its file."
     )?;
     writeln!(out, "cat > /etc/ssh/sshd_config.d/10-bastion.conf <<'END'")?;
     writeln!(out, "TrustedUserCAKeys {AUTHORITY_FOLDER}/authority.pub")?;
