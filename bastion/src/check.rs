@@ -2,10 +2,10 @@
 
 mod aloud;
 
-use std::{fs, io::Write, os::unix::fs::MetadataExt, path::Path};
+use std::{fs, io::Write, os::unix::fs::MetadataExt, path::Path, time::SystemTime};
 
 use gate::{Policy, Target};
-use keys::{HOST_KEY, Vault, secret_file};
+use keys::{HOST_KEY, Vault, secret_file, successor};
 use serde::Serialize;
 
 use crate::{
@@ -73,7 +73,8 @@ fn look(args: &SettingsArgs) -> Report {
     let mut report = Report::default();
     if let Some(settings) = report.unless_wrong(args.load().map_err(Failure::from)) {
         report.settings = aloud::settings(&settings);
-        report.targets = settings.targets.iter().map(aloud::target).collect();
+        report.targets =
+            settings.targets.iter().map(|target| aloud::target(target, &settings.keys)).collect();
         report.look_at_policy(&settings);
         report.look_at_keys(&settings);
         report.look_at_files(&settings);
@@ -115,8 +116,44 @@ impl Report {
         {
             self.unless_wrong(vault.load(name).map_err(Failure::from));
         }
+        self.look_at_successors(settings, &vault);
+        for name in &settings.keys.authorities {
+            if settings.targets.iter().all(|target| target.target.key != *name) {
+                self.warn(
+                    format!(
+                        "keys.authorities names {:?}, and no target is opened with that key",
+                        name.as_str()
+                    ),
+                    format!("key = \"{name}\" in a target, or a label of it in keys.by_label"),
+                );
+            }
+        }
         for target in settings.targets.iter() {
             self.look_at_target(settings, &vault, &target.target, target.host_keys.clone());
+        }
+    }
+
+    /// A rotation that nobody ends stays half done, and then locks out whichever target was forgotten.
+    fn look_at_successors(&mut self, settings: &Settings, vault: &Vault) {
+        for key in vault.keys().unwrap_or_default() {
+            let Some((_, made_at)) = vault.successor_of(&key.name) else { continue };
+            let ends = made_at + settings.keys.overlap;
+            let day =
+                jiff::Timestamp::try_from(ends).map_or(String::new(), |at| at.strftime("%F").to_string());
+            let (name, way_out) = (&key.name, format!("bastion key retire {}", key.name));
+            match ends > SystemTime::now() {
+                true => self.settings.push(format!(
+                    "Key {name:?} is being replaced by {:?}: both are offered until {day}.",
+                    successor(name)
+                )),
+                false => self.warn(
+                    format!(
+                        "key {name:?} is offered no more since {day}: {:?} takes its place",
+                        successor(name)
+                    ),
+                    way_out,
+                ),
+            }
         }
     }
 
@@ -139,7 +176,7 @@ impl Report {
             return;
         };
         known.extend(pinned);
-        if known.keys(address, *port).is_empty() {
+        if known.keys(address, *port).is_empty() && known.authorities(address, *port).is_empty() {
             self.warn(
                 format!("target {name} at {address}:{port} has no known host key: no session will open it"),
                 format!("bastion target pin {name}"),

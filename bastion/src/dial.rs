@@ -3,22 +3,25 @@
 //! Each session has an SSH connection of its own to its target. Nobody is asked about a host key while a session
 //! waits: a key that no pin names ends the dial before the gateway's own key is shown.
 
+mod certificate;
 mod fault;
 mod watched;
 
 use std::{
     borrow::Cow,
+    collections::BTreeSet,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use fault::printable;
+pub use certificate::key_id;
 pub use fault::{DialFault, DialProblem, Stage};
+use fault::{methods, printable};
 use gate::{Grant, Name};
-use keys::{HostKeyVerdict, KnownHosts, PublicKey, Vault, fingerprint};
+use keys::{Certificate, HostKeyVerdict, KnownHosts, PublicKey, Vault, fingerprint};
 use russh::{
     Channel, Preferred, SshId,
     client::{self, AuthResult, ChannelOpenHandle, Msg},
@@ -69,6 +72,10 @@ pub enum Traffic {
 pub struct DialContext {
     /// The gateway's keys.
     pub vault: Arc<Vault>,
+    /// Which of them open targets by certificates that they sign.
+    pub authorities: BTreeSet<Name>,
+    /// For how long a key is offered beside its successor.
+    pub overlap: Duration,
     /// Host keys and timeouts by settings.
     pub targets: Arc<Targets>,
     /// The folder of pins.
@@ -85,19 +92,25 @@ pub struct Dialled {
     pub handle: client::Handle<TargetHandler>,
 }
 
-/// Opens the granted target: connects, checks its host key, logs in, opens a session channel.
+/// Opens the granted target: connects, checks its host key, logs in, opens a session channel. Where a certificate opens
+/// it, `key_id` is what its log calls the caller.
 ///
 /// # Errors
 /// One [`DialFault`] for each thing that can go wrong. If the future is dropped, its connection is closed.
-pub async fn dial(grant: &Grant, traffic: Traffic, context: &DialContext) -> Result<Dialled, DialFault> {
+pub async fn dial(
+    grant: &Grant,
+    traffic: Traffic,
+    key_id: &str,
+    context: &DialContext,
+) -> Result<Dialled, DialFault> {
     let target = grant.target();
     let within = context.targets.get(&target.name).map_or(TIMEOUT_WITHOUT_SETTINGS, |t| t.connect_timeout);
     let stage = StageNow::default();
-    let opened =
-        match timeout_at(Instant::now() + within, open(grant, traffic, context, within, &stage)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(DialProblem::TimedOut { stage: stage.get(), within }),
-        };
+    let open = open(grant, traffic, key_id, context, within, &stage);
+    let opened = match timeout_at(Instant::now() + within, open).await {
+        Ok(opened) => opened,
+        Err(_) => Err(DialProblem::TimedOut { stage: stage.get(), within }),
+    };
     opened.map_err(|problem| DialFault {
         target: target.name.clone(),
         address: format!("{}:{}", target.address, target.port),
@@ -131,7 +144,9 @@ pub async fn scan(
         match (key, connected) {
             (Some(key), _) => Ok(key),
             (None, Err(problem)) => Err(problem),
-            (None, Ok(_)) => Err(DialProblem::HostCertificate),
+            (None, Ok(_)) => {
+                Err(DialProblem::Lost { stage: Stage::Greeting, cause: "it showed no host key".into() })
+            }
         }
     };
     timeout_at(Instant::now() + within, scan)
@@ -142,6 +157,7 @@ pub async fn scan(
 async fn open(
     grant: &Grant,
     traffic: Traffic,
+    key_id: &str,
     context: &DialContext,
     within: Duration,
     stage: &StageNow,
@@ -149,18 +165,17 @@ async fn open(
     let target = grant.target();
     let trusted = trusted(context, &target.name).await?;
     let stream = connect(&target.address, target.port, within).await?;
+    let ours = stream.local_addr().map_err(DialProblem::Network)?.ip().to_canonical();
 
     stage.set(Stage::Greeting);
-    let known = trusted.algorithms(&target.address, target.port);
-    let preferred =
-        Preferred { key: known_first(&context.preferred.key, &known), ..context.preferred.clone() };
+    let preferred = offered(&context.preferred, &trusted, &target.address, target.port);
     let trust = Trust::Known { trusted, address: target.address.clone(), port: target.port };
     let (stream, hold) = Watched::new(wire::buffered(stream));
     let config = Arc::new(config(preferred, traffic));
     let mut handle = client::connect_stream(config, stream, TargetHandler { trust }).await?;
 
     stage.set(Stage::LoggingIn);
-    log_in(&mut handle, grant, &context.vault).await?;
+    log_in(&mut handle, grant, key_id, ours, context).await?;
 
     stage.set(Stage::Opening);
     let channel = handle.channel_open_session().await.map_err(|fault| match fault {
@@ -171,22 +186,46 @@ async fn open(
     Ok(Dialled { channel, handle })
 }
 
+/// With the target's key, or while that is being replaced with its successor first.
 async fn log_in(
     handle: &mut client::Handle<TargetHandler>,
     grant: &Grant,
-    vault: &Vault,
+    key_id: &str,
+    ours: IpAddr,
+    context: &DialContext,
 ) -> Result<(), DialProblem> {
-    let name = &grant.target().key;
-    let key = vault.load(name.as_str())?;
+    let target = grant.target();
+    let signs = context.authorities.contains(&target.key);
+    let (first, then) = context.vault.offered(target.key.as_str(), context.overlap, SystemTime::now());
+    let mut log_in_with = async |name: &str| match signs {
+        true => certificate::log_in(handle, grant, &context.vault, name, key_id, ours).await,
+        false => log_in_with_key(handle, grant, &context.vault, name).await,
+    };
+    match (log_in_with(&first).await, then) {
+        (Err(DialProblem::LoginRefused { .. } | DialProblem::CertificateRefused { .. }), Some(old)) => {
+            tracing::warn!("{} does not know {first} yet; {old} is offered, which it replaces", target.name);
+            log_in_with(&old).await
+        }
+        (answer, _) => answer,
+    }
+}
+
+async fn log_in_with_key(
+    handle: &mut client::Handle<TargetHandler>,
+    grant: &Grant,
+    vault: &Vault,
+    name: &str,
+) -> Result<(), DialProblem> {
+    let key = vault.load(name)?;
     let shown = fingerprint(key.public_key());
     let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
     match handle.authenticate_publickey(grant.login().as_str(), key).await? {
         AuthResult::Success => Ok(()),
         AuthResult::Failure { remaining_methods, .. } => Err(DialProblem::LoginRefused {
             login: grant.login().clone(),
-            key: name.clone(),
+            key: name.to_owned(),
             fingerprint: shown,
-            wants: remaining_methods.iter().map(<&str>::from).collect::<Vec<_>>().join(", "),
+            wants: methods(&remaining_methods),
         }),
     }
 }
@@ -251,6 +290,17 @@ fn config(preferred: Preferred, traffic: Traffic) -> client::Config {
     }
 }
 
+/// Certificates are asked for first where an authority is known that could have signed one; a host that has none goes on
+/// with a plain key.
+fn offered(ours: &Preferred, trusted: &KnownHosts, address: &str, port: u16) -> Preferred {
+    let certified = !trusted.authorities(address, port).is_empty();
+    Preferred {
+        host_key_certificates: if certified { ours.key.clone() } else { Cow::Borrowed(&[]) },
+        key: known_first(&ours.key, &trusted.algorithms(address, port)),
+        ..ours.clone()
+    }
+}
+
 /// A host with several keys shows the one that is asked for first: ask for the one we know.
 fn known_first(ours: &[Algorithm], known: &[Algorithm]) -> Cow<'static, [Algorithm]> {
     let is_rsa = |algorithm: &Algorithm| matches!(algorithm, Algorithm::Rsa { .. });
@@ -284,25 +334,19 @@ impl client::Handler for TargetHandler {
     type Error = DialProblem;
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, DialProblem> {
-        let PublicKeyOrCertificate::PublicKey { key, .. } = shown else {
-            return Err(DialProblem::HostCertificate);
-        };
-        let (trusted, address, port) = match &self.trust {
-            Trust::Known { trusted, address, port } => (trusted, address, *port),
-            Trust::Anybody(place) => {
-                *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
+        match (&self.trust, shown) {
+            (Trust::Anybody(place), shown) => {
+                *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown.public_key());
                 return Ok(false);
             }
-        };
-        let shown = fingerprint(key);
-        match trusted.check(address, port, key) {
-            HostKeyVerdict::Known => Ok(true),
-            HostKeyVerdict::Unknown => Err(DialProblem::UnknownHostKey { shown }),
-            HostKeyVerdict::Revoked => Err(DialProblem::RevokedHostKey { shown }),
-            HostKeyVerdict::Changed(known) => {
-                Err(DialProblem::ChangedHostKey { shown, known: known.iter().map(fingerprint).collect() })
+            (Trust::Known { trusted, address, port }, PublicKeyOrCertificate::PublicKey { key, .. }) => {
+                check_key(trusted, address, *port, key)?;
+            }
+            (Trust::Known { trusted, address, port }, PublicKeyOrCertificate::Certificate(certificate)) => {
+                check_certificate(trusted, address, *port, certificate)?;
             }
         }
+        Ok(true)
     }
 
     async fn kex_done(
@@ -391,6 +435,33 @@ impl client::Handler for TargetHandler {
     ) -> Result<(), DialProblem> {
         Err(self.opens_channel())
     }
+}
+
+fn check_key(trusted: &KnownHosts, address: &str, port: u16, key: &PublicKey) -> Result<(), DialProblem> {
+    let shown = fingerprint(key);
+    match trusted.check(address, port, key) {
+        HostKeyVerdict::Known => Ok(()),
+        HostKeyVerdict::Unknown => Err(DialProblem::UnknownHostKey { shown }),
+        HostKeyVerdict::Revoked => Err(DialProblem::RevokedHostKey { shown }),
+        HostKeyVerdict::Changed(known) => {
+            Err(DialProblem::ChangedHostKey { shown, known: known.iter().map(fingerprint).collect() })
+        }
+    }
+}
+
+fn check_certificate(
+    trusted: &KnownHosts,
+    address: &str,
+    port: u16,
+    certificate: &Certificate,
+) -> Result<(), DialProblem> {
+    trusted.check_certificate(address, port, certificate, SystemTime::now()).map_err(|why| {
+        DialProblem::HostCertificate {
+            shown: fingerprint(&certificate.public_key().clone().into()),
+            authority: fingerprint(&certificate.signature_key().clone().into()),
+            why,
+        }
+    })
 }
 
 /// The stage that a timeout or a lost connection is told with.

@@ -19,6 +19,7 @@ use crate::{
     answer::{self, Answer},
     audit::{self, Act},
     connection::Shared,
+    dial,
     house::{self, House, Rules},
     live::Holder,
     menu::{self, Chosen, Item},
@@ -271,12 +272,13 @@ impl Desk {
         let began = Instant::now();
         let (client, client_half) = channel.split();
         let (house, rules) = (self.house.clone(), self.rules);
+        let key_id = dial::key_id(&self.principal, id);
         let session = Session::new(Parts {
             client,
             client_half,
             client_handle: self.handle,
             backlog: self.shared.backlog.clone(),
-            dial: Box::new(move |grant| house.dial(&rules, grant, terminal)),
+            dial: Box::new(move |grant| house.dial(&rules, grant, key_id.clone(), terminal)),
             tape: self.house.recorder.begin(header),
             gate: Gate::new(grant, opening),
             began,

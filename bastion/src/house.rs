@@ -144,17 +144,19 @@ impl House {
         Ok(())
     }
 
-    /// Begins to dial a granted target, by the rules under which it was granted.
-    pub fn dial(&self, rules: &Rules, grant: Grant, terminal: bool) -> Dialling {
+    /// Begins to dial a granted target, by the rules under which it was granted. `key_id` says for whom.
+    pub fn dial(&self, rules: &Rules, grant: Grant, key_id: String, terminal: bool) -> Dialling {
         let context = DialContext {
             vault: self.vault.load_full(),
+            authorities: rules.settings.keys.authorities.clone(),
+            overlap: rules.settings.keys.overlap,
             targets: rules.dialled.clone(),
             pins: rules.settings.pins(),
             preferred: rules.settings.ssh.preferred(),
         };
         let traffic = if terminal { Traffic::Terminal } else { Traffic::Bulk };
         Box::pin(async move {
-            match dial::dial(&grant, traffic, &context).await {
+            match dial::dial(&grant, traffic, &key_id, &context).await {
                 Ok(dial::Dialled { channel, handle }) => {
                     Ok(Dialled { channel, hang_up: Box::pin(hang_up(handle)) })
                 }

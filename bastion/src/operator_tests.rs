@@ -299,6 +299,66 @@ fn keys_are_made_listed_and_shown_by_their_public_halves() {
 }
 
 #[test]
+fn a_key_is_imported_from_a_file_of_ones_own_alone() {
+    let bench = Bench::new();
+    let file = bench.path("theirs");
+    let keygen = std::process::Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "theirs", "-f"])
+        .arg(&file)
+        .status();
+    assert!(keygen.expect("ssh-keygen is installed").success());
+    let import =
+        |file: &std::path::Path| bench.run(&["key", "import", "theirs", &file.display().to_string()]);
+
+    let failure = import(&file.with_extension("pub")).unwrap_err();
+    assert!(failure.to_string().contains("theirs.pub"), "{failure}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(import(&file).unwrap_err().what.contains("0644"));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let (_, said) = import(&file).unwrap();
+    let public = fs::read_to_string(file.with_extension("pub")).unwrap();
+    assert_eq!(said, public);
+    assert!(import(&file).unwrap_err().what.contains("already"));
+}
+
+#[test]
+fn a_key_is_removed_once_no_setting_uses_it() {
+    let bench = with_authority();
+    bench.says(&["key", "new", "old"]);
+    let text = fs::read_to_string(bench.path("b/bastion.toml")).unwrap();
+    let labels = "[keys]\nby_label = { \"env=old\" = \"old\" }\n";
+    fs::write(bench.path("b/bastion.toml"), text.replace("[keys]\n", labels)).unwrap();
+
+    let refused = |name: &str| bench.run(&["key", "remove", name]).unwrap_err().what;
+    assert_eq!(refused("ca"), "key \"ca\" is in use: keys.authorities, target web1");
+    assert_eq!(refused("old"), "key \"old\" is in use: keys.by_label \"env=old\"");
+    assert!(refused("host").contains("clients know the bastion"));
+    assert!(refused("lost").contains("no key \"lost\""));
+
+    // No target uses it: web1 has a key of its own.
+    assert!(bench.says(&["key", "remove", "gateway"]).starts_with("Removed gateway  SHA256:"));
+    assert!(!bench.says(&["key", "list"]).contains("gateway"));
+}
+
+#[test]
+fn a_key_is_rotated_and_its_successor_takes_its_name() {
+    let bench = Bench::with_target();
+    let next = bench.says(&["key", "rotate", "gateway"]);
+    let next = next.split(' ').nth(1).unwrap();
+
+    let failure = bench.run(&["key", "rotate", "gateway"]).unwrap_err();
+    assert!(failure.to_string().contains("has a successor already"), "{failure}");
+    assert!(bench.run(&["key", "new", "x.next"]).unwrap_err().what.contains("the name of a successor"));
+    assert!(bench.says(&["target", "setup", "web1"]).contains(&format!("{next} bastion-gateway.next")));
+    assert!(bench.says(&["check"]).contains("Key \"gateway\" is being replaced by \"gateway.next\""));
+    assert!(bench.says(&["key", "list", "--json"]).contains("\"replaces\":\"gateway\""));
+
+    assert!(bench.says(&["key", "retire", "gateway"]).starts_with("gateway is SHA256:"));
+    assert!(bench.says(&["key", "show", "gateway"]).contains(next));
+    assert!(bench.run(&["key", "retire", "gateway"]).unwrap_err().what.contains("no successor"));
+}
+
+#[test]
 fn setup_prints_a_line_that_sshd_takes() {
     let bench = Bench::with_target();
     let said = bench.says(&["target", "setup", "web1"]);
@@ -315,6 +375,68 @@ fn setup_prints_a_line_that_sshd_takes() {
             && said.contains("bastion target pin web1")
     );
     assert!(bench.run(&["target", "setup", "web2"]).is_err());
+}
+
+/// A bastion with a target that certificates of the key `ca` open, and whose host key an authority vouches for.
+fn with_authority() -> Bench {
+    let bench = Bench::new();
+    let key = bench.says(&["key", "new", "ca"]);
+    let file = bench.path("b/bastion.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("[keys]\n", "[keys]\nauthorities = [\"ca\"]\n") + WEB1).unwrap();
+    let line = format!("@cert-authority [127.0.0.1]:1 {}", key.trim());
+    bench.append("bastion.toml", &format!("key = \"ca\"\nhost_keys = [{line:?}]\n"));
+    bench
+}
+
+#[test]
+fn setup_of_a_target_that_certificates_open_names_the_authority_and_its_logins() {
+    let bench = with_authority();
+    bench.says(&["key", "rotate", "ca"]);
+    let said = bench.says(&["target", "setup", "web1"]);
+
+    for line in [
+        "TrustedUserCAKeys /etc/ssh/bastion/authority.pub\n",
+        "AuthorizedPrincipalsFile /etc/ssh/bastion/principals/%u\n",
+        "echo deploy > /etc/ssh/bastion/principals/deploy\n",
+        "echo root > /etc/ssh/bastion/principals/root\n",
+        " bastion-ca\nssh-ed25519 ",
+        " bastion-ca.next\nEND\n",
+        "A certificate counts from 127.0.0.1 alone",
+        "bastion target pin web1",
+    ] {
+        assert!(said.contains(line), "{line:?} in {said}");
+    }
+    assert!(!said.contains("authorized_keys"), "{said}");
+}
+
+#[test]
+fn authorities_are_read_aloud_and_listed() {
+    let bench = with_authority();
+    let fingerprint = bench.says(&["key", "list"]);
+    let fingerprint = fingerprint.lines().find(|line| line.starts_with("ca ")).unwrap().rsplit(' ').next();
+    let (code, said) = bench.run(&["check"]).unwrap();
+
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("Key \"ca\" is an authority"), "{said}");
+    assert!(said.contains("with a certificate signed by key \"ca\" within 10s."), "{said}");
+    assert!(said.contains(&format!("{} may vouch for its host key.", fingerprint.unwrap())), "{said}");
+    assert!(!said.contains("no known host key"), "{said}");
+
+    let listed: serde_json::Value = serde_json::from_str(&bench.says(&["target", "list", "--json"])).unwrap();
+    assert_eq!(listed[0]["opened_with"], "certificate");
+    assert_eq!(listed[0]["host_authorities"], serde_json::json!([fingerprint.unwrap()]));
+}
+
+#[test]
+fn check_names_an_authority_that_opens_nothing() {
+    let bench = with_authority();
+    let file = bench.path("b/bastion.toml");
+    let text = fs::read_to_string(&file).unwrap().replace("key = \"ca\"\n", "");
+    fs::write(&file, text).unwrap();
+
+    let said = bench.says(&["check"]);
+    assert!(said.contains("keys.authorities names \"ca\", and no target is opened with that key"), "{said}");
 }
 
 #[test]

@@ -8,12 +8,14 @@ mod targets;
 mod toml_file;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use gate::Name;
+use keys::HOST_KEY;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 pub use env_allow::EnvAllow;
@@ -69,13 +71,33 @@ pub struct Listen {
 }
 
 /// `[keys]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Keys {
     /// The file with the vault's master key, used if neither the environment nor systemd has it.
     pub master_key_file: Option<PathBuf>,
     /// Which key opens the targets with a label (`env=prod`) that name none themselves.
     pub by_label: BTreeMap<String, Name>,
+    /// The keys that open a target not by themselves, but by a certificate that they sign for each session.
+    #[serde(deserialize_with = "authorities")]
+    pub authorities: BTreeSet<Name>,
+    /// For how long a key is offered beside the successor that `bastion key rotate` made.
+    #[serde(deserialize_with = "toml_file::duration")]
+    pub overlap: Duration,
+}
+
+/// Long enough to reach every machine, short enough to be kept in mind.
+const OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
+
+impl Default for Keys {
+    fn default() -> Self {
+        Keys {
+            master_key_file: None,
+            by_label: BTreeMap::new(),
+            authorities: BTreeSet::new(),
+            overlap: OVERLAP,
+        }
+    }
 }
 
 /// `[recording]`
@@ -312,6 +334,18 @@ impl Settings {
     /// Where the vault lies.
     pub fn vault(&self) -> PathBuf {
         self.data.join("keys")
+    }
+}
+
+/// Names of keys. The host key is none: what it signs, it signs as the bastion itself.
+fn authorities<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<Name>, D::Error> {
+    let names = BTreeSet::<Name>::deserialize(from)?;
+    match names.iter().any(|name| name.as_str() == HOST_KEY) {
+        true => Err(D::Error::custom(format!(
+            "{HOST_KEY:?} is the key by which clients know the bastion, and signs no certificates: write \"ca\", \
+             which `bastion key new ca` makes"
+        ))),
+        false => Ok(names),
     }
 }
 

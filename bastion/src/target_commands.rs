@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, UdpSocket},
 };
 
-use keys::{KnownHosts, PublicKey, Vault, fingerprint};
+use keys::{KeyInfo, KnownHosts, PublicKey, Vault, fingerprint, successor};
 use serde_json::json;
 
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
     own_keys, pins,
     settings::{Settings, SettingsArgs, TargetSettings},
 };
+
+/// Where a target keeps what it trusts of the bastion.
+const AUTHORITY_FOLDER: &str = "/etc/ssh/bastion";
 
 /// `bastion target`
 #[derive(Debug, clap::Args)]
@@ -97,6 +100,9 @@ fn shown(
     let known = |hosts: &KnownHosts| -> Vec<String> {
         hosts.keys(&target.address, target.port).iter().map(fingerprint).collect()
     };
+    let mut all = host_keys.clone();
+    all.extend(pinned.clone());
+    let authorities = all.authorities(&target.address, target.port);
     Ok(json!({
         "name": target.name,
         "address": target.address,
@@ -105,8 +111,10 @@ fn shown(
         "logins": target.logins,
         "default_login": target.default_login,
         "key": target.key,
+        "opened_with": if settings.keys.authorities.contains(&target.key) { "certificate" } else { "key" },
         "host_keys": known(host_keys),
         "pinned": known(&pinned),
+        "host_authorities": authorities.iter().map(fingerprint).collect::<Vec<_>>(),
     }))
 }
 
@@ -190,8 +198,30 @@ fn setup(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Fai
         let what = format!("target {name:?} names key {:?}, which is not in the vault", target.key.as_str());
         Failure::new(what, format!("bastion key new {}", target.key))
     })?;
-    let public = PublicKey::new(key.public.key_data().clone(), format!("bastion-{}", key.name));
-    let public = public.to_openssh().unwrap_or_default();
+    let next = keys.iter().find(|next| next.name == successor(&key.name));
+    let line = |key: &KeyInfo| {
+        let public = PublicKey::new(key.public.key_data().clone(), format!("bastion-{}", key.name));
+        public.to_openssh().unwrap_or_default()
+    };
+    if let Some(next) = next {
+        writeln!(out, "# {} takes the place of {}, which is offered too for a while.", next.name, key.name)?;
+    }
+    match settings.keys.authorities.contains(&target.key) {
+        true => {
+            let lines: Vec<String> = [Some(key), next].into_iter().flatten().map(line).collect();
+            setup_authority(target, &lines.join("\n"), out)?;
+        }
+        false => setup_key(target, &line(next.unwrap_or(key)), out)?,
+    }
+    writeln!(out, "\n# Then show the fingerprint of the host key, to be compared when the bastion pins it:")?;
+    writeln!(out, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")?;
+    writeln!(out, "\n# On the bastion:\n#   bastion target pin {name}")?;
+    Ok(())
+}
+
+/// What lets the bastion in with its own key.
+fn setup_key(target: &gate::Target, public: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    let name = &target.name;
     let from = our_address(&target.address, target.port);
     let (address, port) = (&target.address, target.port);
 
@@ -218,9 +248,43 @@ fn setup(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Fai
             "chown {login} ~{login}/.ssh/authorized_keys && chmod 600 ~{login}/.ssh/authorized_keys"
         )?;
     }
-    writeln!(out, "\n# Then show the fingerprint of the host key, to be compared when the bastion pins it:")?;
-    writeln!(out, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")?;
-    writeln!(out, "\n# On the bastion:\n#   bastion target pin {name}")?;
+    Ok(())
+}
+
+/// What lets the bastion in with certificates: its authority, and a list of logins for which it counts. Without the list
+/// a certificate would open whichever login it names.
+fn setup_authority(target: &gate::Target, public: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    let gate::Target { name, address, port, logins, .. } = target;
+    writeln!(
+        out,
+        "# On {name} ({address}:{port}), as root: let in whom the bastion certifies, for these logins alone."
+    )?;
+    match our_address(address, *port) {
+        Some(ours) => writeln!(
+            out,
+            "# A certificate counts from {ours} alone: {name} must see the bastion under that address, not behind NAT."
+        )?,
+        None => writeln!(out, "# {name} must see the bastion under its own address, not behind NAT.")?,
+    }
+    writeln!(out, "# It counts for five minutes: both clocks must be right, to the minute.")?;
+    writeln!(out, "\ninstall -d -m 755 {AUTHORITY_FOLDER} {AUTHORITY_FOLDER}/principals")?;
+    writeln!(out, "cat > {AUTHORITY_FOLDER}/authority.pub <<'END'\n{public}\nEND")?;
+    for login in logins {
+        writeln!(out, "echo {login} > {AUTHORITY_FOLDER}/principals/{login}")?;
+    }
+    writeln!(
+        out,
+        "\n# sshd takes the first TrustedUserCAKeys that it reads: if there is one, add what stands above to its file."
+    )?;
+    writeln!(out, "cat > /etc/ssh/sshd_config.d/10-bastion.conf <<'END'")?;
+    writeln!(out, "TrustedUserCAKeys {AUTHORITY_FOLDER}/authority.pub")?;
+    writeln!(out, "AuthorizedPrincipalsFile {AUTHORITY_FOLDER}/principals/%u\nEND")?;
+    writeln!(out, "sshd -t && sshd -T | grep -i -e trustedusercakeys -e authorizedprincipalsfile")?;
+    writeln!(out, "systemctl reload ssh || systemctl reload sshd")?;
+    writeln!(
+        out,
+        "\n# Its log then has the person and the session of each login: \"ID alice@id.example 01J...\"."
+    )?;
     Ok(())
 }
 

@@ -1,10 +1,14 @@
 //! Which host keys are trusted: lines as OpenSSH keeps them in `known_hosts` (sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT").
 
+mod certificate;
+
 use aws_lc_rs::hmac;
 use russh_keys::keys::ssh_key::{
     Algorithm, HashAlg, PublicKey,
     known_hosts::{Entry, HostPatterns, Marker},
 };
+
+pub use certificate::HostCertificateFault;
 
 /// The default port of SSH: a host is named without a port there, and as `[host]:port` elsewhere.
 const SSH_PORT: u16 = 22;
@@ -38,14 +42,6 @@ pub enum KnownHostsFault {
         line: usize,
         /// How it begins.
         text: String,
-    },
-    /// It trusts an authority, which nothing here asks yet: taken silently it would only seem to help.
-    #[error(
-        "line {line} is an @cert-authority line, and host certificates are not checked yet: pin the host's own key"
-    )]
-    Authority {
-        /// Counted from 1.
-        line: usize,
     },
 }
 
@@ -89,14 +85,13 @@ impl KnownHosts {
 
     /// What the lines say about `key`, shown by `host` at `port`.
     pub fn check(&self, host: &str, port: u16, key: &PublicKey) -> HostKeyVerdict {
-        let same = |entry: &&Entry| entry.public_key().key_data() == key.key_data();
-        if self.of(host, port, Some(Marker::Revoked)).any(|entry| same(&entry)) {
+        if self.is_revoked(host, port, key) {
             return HostKeyVerdict::Revoked;
         }
-        if self.of(host, port, None).any(|entry| same(&entry)) {
+        let known = self.keys(host, port);
+        if known.iter().any(|known| known.key_data() == key.key_data()) {
             return HostKeyVerdict::Known;
         }
-        let known = self.keys(host, port);
         if known.is_empty() { HostKeyVerdict::Unknown } else { HostKeyVerdict::Changed(known) }
     }
 
@@ -108,6 +103,11 @@ impl KnownHosts {
     /// The algorithms of those keys: asked for first, so that a host with several keys shows the known one.
     pub fn algorithms(&self, host: &str, port: u16) -> Vec<Algorithm> {
         self.of(host, port, None).map(|entry| entry.public_key().algorithm()).collect()
+    }
+
+    fn is_revoked(&self, host: &str, port: u16, key: &PublicKey) -> bool {
+        let mut revoked = self.of(host, port, Some(Marker::Revoked));
+        revoked.any(|entry| entry.public_key().key_data() == key.key_data())
     }
 
     fn of<'a>(
@@ -134,9 +134,6 @@ impl KnownHosts {
             line: number,
             text: line.chars().take(SHOWN_CHARS_MAX).collect(),
         })?;
-        if entry.marker() == Some(&Marker::CertAuthority) {
-            return Err(KnownHostsFault::Authority { line: number });
-        }
         self.entries.push(entry);
         Ok(())
     }
@@ -244,6 +241,17 @@ mod tests {
     }
 
     #[test]
+    fn an_authority_is_no_host_key() {
+        let known = known(&format!("@cert-authority *.example {A}\nweb.example {B}"));
+
+        assert_eq!(known.check("web.example", 22, &key(A)), HostKeyVerdict::Changed(vec![key(B)]));
+        assert_eq!(known.check("db.example", 22, &key(A)), HostKeyVerdict::Unknown);
+        assert_eq!(known.authorities("db.example", 22), [key(A)]);
+        assert_eq!(known.authorities("db.example", 2200), []);
+        assert_eq!(known.algorithms("db.example", 22), []);
+    }
+
+    #[test]
     fn patterns_and_negations_are_understood() {
         let known = known(&format!("*.example,!secret.example,10.0.?.1 {A}"));
 
@@ -261,8 +269,8 @@ mod tests {
             KnownHostsFault::NotALine { line: 4, text: "web ssh-ed25519 AAAA".into() }
         );
 
-        let authority = KnownHosts::parse(&format!("@cert-authority * {A}"));
-        assert_eq!(authority.unwrap_err(), KnownHostsFault::Authority { line: 1 });
+        let authority = KnownHosts::parse("@cert-authority * ssh-ed25519 AAAA");
+        assert!(matches!(authority, Err(KnownHostsFault::NotALine { line: 1, .. })));
     }
 
     #[test]

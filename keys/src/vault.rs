@@ -14,7 +14,7 @@ use std::{
 use aws_lc_rs::aead::{AES_256_GCM, Aad, Nonce, RandomizedNonceKey};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use russh_keys::keys::{
-    Algorithm, PrivateKey, PublicKey,
+    PrivateKey, PublicKey,
     ssh_key::{LineEnding, private::Ed25519Keypair},
 };
 use rustix::fs::FlockOperation;
@@ -94,6 +94,12 @@ pub enum VaultFault {
         /// The name.
         name: String,
     },
+    /// It is the host key, or a successor itself.
+    #[error("key {name:?} is not one that is rotated")]
+    NotRotated {
+        /// The name.
+        name: String,
+    },
     /// No name for a key.
     #[error(
         "{name:?} is no name for a key: 1 to 64 letters, digits, '.', '_' or '-', and a letter or digit first"
@@ -147,6 +153,9 @@ impl VaultFault {
             }
             VaultFault::Unknown { name, .. } => format!("bastion key new {name}"),
             VaultFault::NameTaken { .. } => "take another name; `bastion key list` shows those in use".into(),
+            VaultFault::NotRotated { .. } => {
+                "rotate a key that opens targets, or signs certificates that do: bastion key list".into()
+            }
             VaultFault::NotAName { .. } => "gateway-2026".into(),
             VaultFault::NotAKey(NotAKey::Format) => "ssh-keygen -p -f FILE writes OpenSSH's format".into(),
             VaultFault::NotAKey(NotAKey::Passphrase) => {
@@ -261,26 +270,20 @@ impl Vault {
     /// # Errors
     /// If the system has no random bytes.
     pub fn fresh_key(name: &str) -> Result<PrivateKey, VaultFault> {
-        let mut seed = Zeroizing::new([0; 32]);
-        getrandom::fill(seed.as_mut_slice()).map_err(|_| VaultFault::Crypto { name: name.into() })?;
-        Ok(PrivateKey::from(Ed25519Keypair::from_seed(&seed)))
+        fresh_key().ok_or_else(|| VaultFault::Crypto { name: name.into() })
     }
 
-    /// Takes a key in OpenSSH's format, without a passphrase.
-    ///
-    /// RSA is not taken: timing of its private operations can tell the key (RUSTSEC-2023-0071).
+    /// Takes a key out, for good.
     ///
     /// # Errors
-    /// If it is no such key, the name is taken or none, or the vault cannot be written.
-    pub fn import(&mut self, name: &str, openssh: &[u8]) -> Result<PublicKey, VaultFault> {
-        let key = PrivateKey::from_openssh(openssh).map_err(|_| VaultFault::NotAKey(NotAKey::Format))?;
-        if key.is_encrypted() {
-            return Err(VaultFault::NotAKey(NotAKey::Passphrase));
-        }
-        if !matches!(key.algorithm(), Algorithm::Ed25519 | Algorithm::Ecdsa { .. }) {
-            return Err(VaultFault::NotAKey(NotAKey::Kind));
-        }
-        self.put(name, &key)
+    /// If there is no such key, or the vault cannot be written: then it is still there.
+    pub fn remove(&mut self, name: &str) -> Result<(), VaultFault> {
+        let _lock = self.lock()?;
+        self.reload()?;
+        self.entry(name)?;
+        let mut stored = self.stored.clone();
+        stored.keys.remove(name);
+        self.replace(stored)
     }
 
     /// What is known of all keys, by name.
@@ -335,30 +338,59 @@ impl Vault {
         self.stored.keys.get(name).ok_or_else(unknown)
     }
 
+    /// Gives the key of one name another, in the place of the key that has it.
+    pub(crate) fn rename_over(&mut self, from: &str, to: &str) -> Result<PublicKey, VaultFault> {
+        let _lock = self.lock()?;
+        self.reload()?;
+        let (made_at, key) = (self.entry(from)?.made_at, self.load(from)?);
+        self.entry(to)?;
+        let (public, entry) = self.encrypted(to, &key, made_at)?;
+        let mut stored = self.stored.clone();
+        stored.keys.remove(from);
+        stored.keys.insert(to.into(), entry);
+        self.replace(stored)?;
+        Ok(public)
+    }
+
     /// Keeps a key that was made by [`Vault::fresh_key`].
     ///
     /// # Errors
     /// If the name is taken or none, or the vault cannot be written.
     pub fn put(&mut self, name: &str, key: &PrivateKey) -> Result<PublicKey, VaultFault> {
-        check_name(name)?;
-        let crypto = || VaultFault::Crypto { name: name.into() };
-        let public = PublicKey::new(key.public_key().key_data().clone(), name);
-        let shown = public.to_openssh().map_err(|_| crypto())?;
-        let text = key.to_openssh(LineEnding::LF).map_err(|_| crypto())?;
-        let private = encrypt(&self.master, &bound(name, &shown), text.as_bytes()).ok_or_else(crypto)?;
-
+        let made_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let (public, entry) = self.encrypted(name, key, made_at)?;
         // Two processes that each read, add a key and write would lose one of the two.
         let _lock = self.lock()?;
         self.reload()?;
         if self.has(name) {
             return Err(VaultFault::NameTaken { name: name.into() });
         }
-        let made_at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut stored = self.stored.clone();
-        stored.keys.insert(name.into(), Entry { public: shown, made_at, private });
+        stored.keys.insert(name.into(), entry);
+        self.replace(stored)?;
+        Ok(public)
+    }
+
+    fn encrypted(
+        &self,
+        name: &str,
+        key: &PrivateKey,
+        made_at: u64,
+    ) -> Result<(PublicKey, Entry), VaultFault> {
+        check_name(name)?;
+        let crypto = || VaultFault::Crypto { name: name.into() };
+        let public = PublicKey::new(key.public_key().key_data().clone(), name);
+        let shown = public.to_openssh().map_err(|_| crypto())?;
+        let text = key.to_openssh(LineEnding::LF).map_err(|_| crypto())?;
+        let private = encrypt(&self.master, &bound(name, &shown), text.as_bytes()).ok_or_else(crypto)?;
+        Ok((public, Entry { public: shown, made_at, private }))
+    }
+
+    /// The caller holds the lock.
+    fn replace(&mut self, stored: Stored) -> Result<(), VaultFault> {
         secret_file::replace(&self.file, &encode(&stored))?;
         self.stored = stored;
-        Ok(public)
+        Ok(())
     }
 
     /// Held until the file is dropped.
@@ -371,6 +403,13 @@ impl Vault {
         rustix::fs::flock(&open, FlockOperation::LockExclusive).map_err(|cause| io(cause.into()))?;
         Ok(open)
     }
+}
+
+/// A new Ed25519 key; none if the system has no random bytes.
+pub(crate) fn fresh_key() -> Option<PrivateKey> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut_slice()).ok()?;
+    Some(PrivateKey::from(Ed25519Keypair::from_seed(&seed)))
 }
 
 fn read(file: &Path) -> Result<Stored, VaultFault> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says so by a panic")]
 
 mod bad_input;
+mod certificates;
 mod channel_requests;
 mod conformance;
 mod crash;
@@ -10,6 +11,7 @@ mod demo;
 mod flow;
 mod house;
 mod identity;
+mod keys;
 mod limits;
 mod log_in;
 mod plain_names;

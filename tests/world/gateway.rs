@@ -33,6 +33,7 @@ pub struct Setup {
     policy: Option<String>,
     top: String,
     tables: String,
+    keys: String,
     login: String,
     env: Vec<(String, String)>,
     targets: Vec<(String, String)>,
@@ -56,6 +57,13 @@ impl Setup {
     pub fn table(mut self, lines: &str) -> Setup {
         self.tables += lines;
         self.tables += "\n";
+        self
+    }
+
+    /// Further lines of its `[keys]`.
+    pub fn keys(mut self, lines: &str) -> Setup {
+        self.keys += lines;
+        self.keys += "\n";
         self
     }
 
@@ -147,9 +155,10 @@ impl TestBastion {
         let tables = setup.targets.iter().map(|(name, lines)| format!("[targets.{name}]\n{lines}\n"));
         let text = format!(
             "data = \"data\"\npolicy = \"policy.toml\"\n{top}\n[listen]\nssh = \"127.0.0.1:{port}\"\n\n\
-             [keys]\nmaster_key_file = \"master.key\"\n\n\
+             [keys]\nmaster_key_file = \"master.key\"\n{keys}\n\
              [login]\nissuer = {issuer:?}\nclient_id = \"bastion\"\n{login}\n{more}\n{targets}",
             top = setup.top,
+            keys = setup.keys,
             port = self.port,
             issuer = self.provider.issuer(),
             login = setup.login,

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::{Program, SHORT, free_port, places::machine, scratch, within};
@@ -129,6 +130,18 @@ impl TestTarget {
         String::from_utf8_lossy(&told.stdout).split(' ').nth(1).unwrap().to_owned()
     }
 
+    /// Shows a certificate for its host key from now on, signed by the key in this file for these names.
+    #[track_caller]
+    pub fn certify_host_key(&mut self, authority: &Path, names: &str) {
+        let mut sign = Command::new("ssh-keygen");
+        sign.args(["-q", "-h", "-I", "target", "-n", names, "-s"]).arg(authority);
+        assert!(sign.arg(self.path("host_ed25519.pub")).status().expect("ssh-keygen runs").success());
+        let certificate = self.path("host_ed25519-cert.pub");
+        self.stop();
+        fs::write(self.path("more"), format!("HostCertificate {}", certificate.display())).unwrap();
+        self.run();
+    }
+
     /// Comes back with another host key, as a machine that was set up anew, or somebody in its place.
     #[track_caller]
     pub fn change_host_key(&mut self) {
@@ -158,6 +171,15 @@ impl TestTarget {
             // It may have ended by itself since it was listed.
             kill.expect("kill runs");
         }
+    }
+
+    /// Reads its settings again. It listens anew, so it is waited for.
+    #[track_caller]
+    pub fn reload(&self) {
+        let sshd = self.running.as_ref().expect("the target runs");
+        sshd.signal(Signal::HUP);
+        sshd.err.wait("Received SIGHUP; restarting.", SHORT);
+        within(SHORT, "sshd to greet again", || greets(self.port).then_some(()));
     }
 
     /// What it logged.

@@ -146,6 +146,35 @@ pub enum Act {
         /// By whom.
         by: By,
     },
+    /// A key that was made elsewhere was taken into the vault.
+    KeyImported {
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+        /// By whom.
+        by: By,
+    },
+    /// A key made way for its successor.
+    KeyRetired {
+        /// The name of both.
+        name: String,
+        /// The key that is gone.
+        key: String,
+        /// The key that has the name now.
+        successor: String,
+        /// By whom.
+        by: By,
+    },
+    /// A key was taken out of the vault.
+    KeyRemoved {
+        /// Its name.
+        name: String,
+        /// The key.
+        key: String,
+        /// By whom.
+        by: By,
+    },
     /// A target's host keys were pinned.
     TargetPinned {
         /// The target.

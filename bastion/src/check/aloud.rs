@@ -3,8 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use gate::Name;
+use keys::fingerprint;
 
-use crate::settings::{Durability, Flow, LogFormat, Prompt, Settings, TargetSettings};
+use crate::settings::{Durability, Flow, Keys, LogFormat, Prompt, Settings, TargetSettings};
 
 /// What the settings mean, in plain sentences.
 pub fn settings(settings: &Settings) -> Vec<String> {
@@ -93,16 +94,26 @@ fn only_if_set(settings: &Settings) -> Vec<String> {
     let by_label = |(label, key): (&String, &Name)| {
         format!("Targets with {label} are opened with key {:?}.", key.as_str())
     };
+    let overlap =
+        format!("A key that is replaced is offered beside its successor for {}.", time(keys.overlap));
+    let authority = |key: &Name| {
+        format!(
+            "Key {:?} is an authority: it signs a certificate of minutes for each session of its targets.",
+            key.as_str()
+        )
+    };
     always
         .into_iter()
         .chain(sometimes.into_iter().flatten())
         .chain(keys.by_label.iter().map(by_label))
+        .chain(keys.authorities.iter().map(authority))
+        .chain([overlap])
         .collect()
 }
 
 /// One target in a sentence.
-pub fn target(settings: &TargetSettings) -> String {
-    let TargetSettings { target, connect_timeout, .. } = settings;
+pub fn target(settings: &TargetSettings, keys: &Keys) -> String {
+    let TargetSettings { target, host_keys, connect_timeout } = settings;
     let logins: Vec<String> = target
         .logins
         .iter()
@@ -113,12 +124,19 @@ pub fn target(settings: &TargetSettings) -> String {
         .collect();
     let labels: Vec<String> = target.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
     let labels = if labels.is_empty() { String::new() } else { format!(" [{}]", labels.join(", ")) };
+    let authorities: Vec<String> =
+        host_keys.authorities(&target.address, target.port).iter().map(fingerprint).collect();
+    let certified = match authorities.is_empty() {
+        true => String::new(),
+        false => format!(" {} may vouch for its host key.", authorities.join(" or ")),
+    };
     format!(
-        "{}{labels} is {}:{}, opened as {} with key {:?} within {}.",
+        "{}{labels} is {}:{}, opened as {} with {} {:?} within {}.{certified}",
         target.name,
         target.address,
         target.port,
         logins.join(" or "),
+        if keys.authorities.contains(&target.key) { "a certificate signed by key" } else { "key" },
         target.key.as_str(),
         time(*connect_timeout)
     )

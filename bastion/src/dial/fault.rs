@@ -1,9 +1,10 @@
 //! What can go wrong on the way to a target: for the log, and for the caller.
 
-use std::{io, time::Duration};
+use std::{io, net::IpAddr, time::Duration};
 
 use gate::{FromTarget, Name};
-use keys::VaultFault;
+use keys::{HostCertificateFault, VaultFault};
+use russh::MethodSet;
 
 use crate::pins::PinsFault;
 
@@ -65,9 +66,16 @@ pub enum DialProblem {
         /// What it showed.
         shown: String,
     },
-    /// It showed a certificate, which we did not ask for.
-    #[error("it shows a host certificate, which was not asked for")]
-    HostCertificate,
+    /// It showed a host certificate that does not count.
+    #[error("host certificate refused: {why}; its key is {shown}, signed by {authority}")]
+    HostCertificate {
+        /// The key in it.
+        shown: String,
+        /// Who signed it, by its own word.
+        authority: String,
+        /// What is wrong with it.
+        why: HostCertificateFault,
+    },
     /// Neither strict key exchange nor AES-GCM: messages could be dropped unseen (CVE-2023-48795).
     #[error("it has neither strict key exchange nor AES-GCM (CVE-2023-48795): update its sshd")]
     Terrapin,
@@ -89,9 +97,27 @@ pub enum DialProblem {
         /// The login.
         login: Name,
         /// The key's name in the vault.
-        key: Name,
+        key: String,
         /// The key's fingerprint.
         fingerprint: String,
+        /// What it would go on with.
+        wants: String,
+    },
+    /// It does not let us in with a certificate.
+    #[error(
+        "login {login} with certificate {serial} for {ours}, signed by {authority} ({fingerprint}), refused; it wants {wants}"
+    )]
+    CertificateRefused {
+        /// The login.
+        login: Name,
+        /// The authority's name in the vault.
+        authority: String,
+        /// The authority's fingerprint.
+        fingerprint: String,
+        /// The certificate's number.
+        serial: u64,
+        /// The address that it is bound to.
+        ours: IpAddr,
         /// What it would go on with.
         wants: String,
     },
@@ -166,16 +192,21 @@ impl DialFault {
             DialProblem::RevokedHostKey { shown } => {
                 format!("{target} shows a host key that was revoked: {shown}. Somebody may stand in between")
             }
-            DialProblem::HostCertificate
-            | DialProblem::Terrapin
-            | DialProblem::OpensChannels
-            | DialProblem::NoCommonAlgorithm(_) => unreachable(
-                "its SSH server is not one that the bastion may trust; the bastion's log says why",
+            DialProblem::HostCertificate { shown, authority, .. } => format!(
+                "{target} shows a host certificate that does not count: {shown}, signed by {authority}. The bastion's \
+                 log says why; an administrator looks at the target's HostCertificate and at the @cert-authority line"
             ),
-            DialProblem::LoginRefused { login, .. } => format!(
-                "{target} does not let the bastion in as {login}. \
+            DialProblem::Terrapin | DialProblem::OpensChannels | DialProblem::NoCommonAlgorithm(_) => {
+                unreachable(
+                    "its SSH server is not one that the bastion may trust; the bastion's log says why",
+                )
+            }
+            DialProblem::LoginRefused { login, .. } | DialProblem::CertificateRefused { login, .. } => {
+                format!(
+                    "{target} does not let the bastion in as {login}. \
                  `bastion target setup {target}` prints what its administrator needs"
-            ),
+                )
+            }
             DialProblem::ChannelRefused(_) => unreachable("it opens no session"),
             DialProblem::Lost { .. } => unreachable("it ended the connection"),
         }
@@ -193,6 +224,11 @@ impl From<russh::Error> for DialProblem {
             other => DialProblem::Lost { stage: Stage::Greeting, cause: printable(&other.to_string()) },
         }
     }
+}
+
+/// The ways to sign in that a target goes on with.
+pub(super) fn methods(methods: &MethodSet) -> String {
+    methods.iter().map(<&str>::from).collect::<Vec<_>>().join(", ")
 }
 
 /// One line of what a library or a peer said.

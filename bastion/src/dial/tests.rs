@@ -1,9 +1,14 @@
+mod certificates;
+mod channels;
+mod rotation;
+
 use std::{
     fs,
     io::{BufRead, BufReader},
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::mpsc,
 };
 
 use gate::{Decision, Opening, Opens, Policy, Principal, Request, Target};
@@ -17,13 +22,14 @@ use crate::{
     settings::{Ssh, TargetSettings},
 };
 
-mod channels;
+const KEY_ID: &str = "alice@id.example 01JD0000000000000000000000";
 
-/// A vault with two keys, a target that lets one of them in, and a real sshd behind it.
+/// A vault with two keys and an authority, a target that lets one of them in, and a real sshd behind it.
 struct Bench {
     folder: TempDir,
     vault: Arc<Vault>,
     sshd: Option<Child>,
+    log: mpsc::Receiver<String>,
     port: u16,
     host_keys: KnownHosts,
     within: Duration,
@@ -45,11 +51,13 @@ impl Bench {
         let mut vault = Vault::create(&folder.path().join("keys"), MasterKey::generate().unwrap()).unwrap();
         vault.generate("gateway").unwrap();
         vault.generate("other").unwrap();
+        vault.generate("ca").unwrap();
         let within = Duration::from_secs(20);
         Bench {
             folder,
             vault: Arc::new(vault),
             sshd: None,
+            log: mpsc::channel().1,
             port: free_port(),
             host_keys: KnownHosts::default(),
             within,
@@ -62,16 +70,28 @@ impl Bench {
     }
 
     fn with_sshd_that(settings: &str) -> Self {
-        let mut bench = Bench::silent();
-        let at = |name: &str| bench.folder.path().join(name);
+        Bench::prepared().running(settings)
+    }
+
+    /// All that an sshd needs, and none that runs.
+    fn prepared() -> Self {
+        let bench = Bench::silent();
+        let at = |name: &str| bench.path(name);
         ssh_keygen(&["-q", "-t", "ed25519", "-N", "", "-f"], &at("host_ed25519"));
         ssh_keygen(&["-q", "-t", "ecdsa", "-N", "", "-f"], &at("host_ecdsa"));
         let gateway = bench.vault.public("gateway").unwrap().to_openssh().unwrap();
         fs::write(at("authorized_keys"), gateway).unwrap();
+        bench
+    }
+
+    /// With an sshd. `FOLDER` in its settings is the bench's own.
+    fn running(mut self, settings: &str) -> Self {
+        let at = |name: &str| self.path(name);
+        let settings = settings.replace("FOLDER", &self.folder.path().display().to_string());
         let config = format!(
             "{settings}\nPort {}\nListenAddress 127.0.0.1\nHostKey {}\nHostKey {}\nAuthorizedKeysFile {}\n\
              StrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nUsePAM no\nPidFile none\n",
-            bench.port,
+            self.port,
             at("host_ed25519").display(),
             at("host_ecdsa").display(),
             at("authorized_keys").display(),
@@ -86,16 +106,36 @@ impl Bench {
             .spawn()
             .expect("openssh-server is installed");
         let mut lines = BufReader::new(sshd.stderr.take().unwrap()).lines();
-        bench.sshd = Some(sshd);
+        self.sshd = Some(sshd);
         let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("Server listening"));
         assert!(ready, "sshd listens");
         // What it says later must be read, or it would stop at a full pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        bench
+        let (said, log) = mpsc::channel();
+        // The bench may be gone before its sshd has said its last.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| drop(said.send(line))));
+        self.log = log;
+        self
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Waits until its sshd says this.
+    #[track_caller]
+    fn logged(&self, words: &str) -> String {
+        let mut said = Vec::new();
+        while let Ok(line) = self.log.recv_timeout(self.within) {
+            if line.contains(words) {
+                return line;
+            }
+            said.push(line);
+        }
+        panic!("{words:?} in {said:#?}")
     }
 
     fn host_key(&self, kind: &str) -> PublicKey {
-        let file = self.folder.path().join(format!("host_{kind}.pub"));
+        let file = self.path(&format!("host_{kind}.pub"));
         fs::read_to_string(file).unwrap().parse().unwrap()
     }
 
@@ -112,7 +152,7 @@ impl Bench {
 
     async fn dial_with(&self, key: &str) -> Result<Dialled, DialFault> {
         let (grant, context) = self.grant(key);
-        dial(&grant, Traffic::Bulk, &context).await
+        dial(&grant, Traffic::Bulk, KEY_ID, &context).await
     }
 
     async fn dial(&self) -> Result<Dialled, DialFault> {
@@ -149,6 +189,8 @@ impl Bench {
         });
         let context = DialContext {
             vault: self.vault.clone(),
+            authorities: ["ca".parse().unwrap()].into(),
+            overlap: Duration::from_secs(3600),
             targets: Arc::new(targets),
             pins: self.folder.path().join("pins"),
             preferred: Ssh::default().preferred(),
@@ -161,16 +203,7 @@ impl Bench {
 fn granted(target: Target) -> Grant {
     let policy = "[[rule]]\nname = \"all\"\naction = \"allow\"\nusers = [\"*\"]\ntargets = [\"*\"]\n";
     let request = Request {
-        principal: Principal {
-            issuer: "https://id.example".into(),
-            subject: "1".into(),
-            name: "alice".parse().unwrap(),
-            email: None,
-            groups: Default::default(),
-            source: [127, 0, 0, 1].into(),
-            key: None,
-            signed_in_at: 0,
-        },
+        principal: somebody(),
         target,
         login: None,
         opening: Opening { pty: None, env: vec![], refused: vec![], opens: Opens::Shell },
@@ -179,6 +212,19 @@ fn granted(target: Target) -> Grant {
     match Policy::parse(policy, "policy.toml").unwrap().decide(&request) {
         Decision::Allow(grant) => grant,
         Decision::Deny(denial) => panic!("{denial}"),
+    }
+}
+
+fn somebody() -> Principal {
+    Principal {
+        issuer: "https://id.example".into(),
+        subject: "1".into(),
+        name: "alice".parse().unwrap(),
+        email: None,
+        groups: Default::default(),
+        source: [127, 0, 0, 1].into(),
+        key: None,
+        signed_in_at: 0,
     }
 }
 
@@ -349,7 +395,7 @@ async fn a_dead_port_and_a_name_without_address_are_told_apart() {
     bench.port = 22;
     let (grant, context) = bench.grant("gateway");
     let target = Target { address: "no-such-host.invalid".into(), ..grant.target().clone() };
-    let fault = dial(&granted(target), Traffic::Terminal, &context).await.err().unwrap();
+    let fault = dial(&granted(target), Traffic::Terminal, KEY_ID, &context).await.err().unwrap();
     assert!(matches!(fault.problem, DialProblem::NoSuchHost(_)), "{fault}");
 }
 

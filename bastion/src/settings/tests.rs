@@ -88,6 +88,8 @@ ssh = ["127.0.0.1:2022", "[::1]:2022"]
 [keys]
 master_key_file = "master.key"
 by_label = {{ "env=prod" = "theirs" }}
+authorities = ["prod"]
+overlap = "24h"
 [ssh]
 host_keys = ["host"]
 ciphers = ["chacha20-poly1305@openssh.com"]
@@ -117,7 +119,7 @@ labels = {{ env = "prod", "team name" = "sre" }}
 logins = ["deploy", "root"]
 default_login = "deploy"
 key = "prod"
-host_keys = ["{KEY}", "@revoked * {KEY}"]
+host_keys = ["{KEY}", "@revoked * {KEY}", "@cert-authority * {KEY}"]
 connect_timeout = "3s"
 "#
     ));
@@ -128,6 +130,8 @@ connect_timeout = "3s"
     assert_eq!(settings.listen.ssh.len(), 2);
     assert_eq!(settings.keys.master_key_file, Some(bench.path("master.key")));
     assert_eq!(settings.keys.by_label, [("env=prod".to_owned(), name("theirs"))].into());
+    assert_eq!(settings.keys.authorities, [name("prod")].into());
+    assert_eq!(settings.keys.overlap.as_secs(), 24 * 3600);
     assert_eq!(settings.login.client_secret_file, Some(bench.path("secret")));
     assert_eq!(settings.login.ca_file, Some(bench.path("ca.pem")));
     assert_eq!(settings.login.binding.as_secs(), 90 * 60);
@@ -142,7 +146,7 @@ connect_timeout = "3s"
     assert_eq!(web1.target.default_login, Some(name("deploy")));
     assert_eq!(web1.target.key, name("prod"));
     assert_eq!(web1.target.labels["team name"], "sre");
-    assert_eq!(web1.host_keys.len(), 2);
+    assert_eq!(web1.host_keys.len(), 3);
     assert_eq!(web1.connect_timeout.as_secs(), 3);
 }
 
@@ -386,6 +390,17 @@ fn a_target_that_names_no_key_has_that_of_its_label() {
     assert_eq!(target("env = \"test\"", "").unwrap(), DEFAULT_KEY);
     let both = target("env = \"prod\", team = \"web\"", "").unwrap_err().to_string();
     assert!(both.contains("different keys") && both.contains("prod and web"), "{both}");
+}
+
+#[test]
+fn an_authority_is_a_key_of_its_own() {
+    let with = |names: &str| Bench::with(&format!("[keys]\nauthorities = [{names}]\n{LOGIN}")).fault();
+    let (what, _) = with("\"ca\", \"host\"");
+    let place = "bastion.toml:2: \"host\" is the key by which clients know the bastion";
+    assert!(what.starts_with(place) && what.contains("bastion key new ca"), "{what}");
+
+    let (what, _) = with("\"a/b\"");
+    assert!(what.starts_with("bastion.toml:2: a name is 1 to 64 letters"), "{what}");
 }
 
 #[test]

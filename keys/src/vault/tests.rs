@@ -128,6 +128,21 @@ fn two_processes_that_add_keys_lose_none() {
 }
 
 #[test]
+fn a_key_removed_is_gone_from_the_file_and_the_others_are_not() {
+    let (_temporary, folder, master) = bench();
+    let mut one = Vault::create(&folder, master.clone()).unwrap();
+    let mut other = Vault::open(&folder, master.clone()).unwrap();
+    one.generate("a").unwrap();
+    one.generate("b").unwrap();
+
+    other.remove("a").unwrap();
+    assert!(matches!(other.remove("a"), Err(VaultFault::Unknown { .. })));
+    let left = Vault::list(&folder).unwrap();
+    assert_eq!(left.iter().map(|key| key.name.as_str()).collect::<Vec<_>>(), ["b"]);
+    Vault::open(&folder, master).unwrap().load("b").unwrap();
+}
+
+#[test]
 fn a_vault_that_others_can_read_is_refused() {
     let (_temporary, folder, master) = bench();
     Vault::create(&folder, master.clone()).unwrap();

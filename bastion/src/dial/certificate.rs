@@ -1,0 +1,46 @@
+//! Signing in to a target with a certificate that is made for one session.
+
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
+
+use gate::{Grant, Principal};
+use keys::{Errand, Vault, fingerprint};
+use recording::SessionId;
+use russh::client::{self, AuthResult};
+
+use super::{DialProblem, TargetHandler, fault::methods};
+
+/// What a target's own log calls the caller: who she is, at which provider, and in which session.
+///
+/// `alice@id.example 01JD...`: a name alone is one person's only at one provider.
+pub fn key_id(principal: &Principal, session: SessionId) -> String {
+    let rest = principal.issuer.split_once("://").map_or(principal.issuer.as_str(), |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    format!("{}@{host} {session}", principal.name)
+}
+
+/// Signs in with a new key and a certificate of `authority`, which `ours` alone may show.
+pub(super) async fn log_in(
+    handle: &mut client::Handle<TargetHandler>,
+    grant: &Grant,
+    vault: &Vault,
+    authority: &str,
+    key_id: &str,
+    ours: IpAddr,
+) -> Result<(), DialProblem> {
+    let login = grant.login();
+    let errand = Errand { login: login.as_str(), key_id, source: ours, now: SystemTime::now() };
+    let (key, certificate) = vault.certify(authority, &errand)?;
+    let (signed_by, serial) = (vault.public(authority)?, certificate.serial());
+    tracing::info!(key_id, serial, authority, "signed a certificate");
+    match handle.authenticate_openssh_cert(login.as_str(), Arc::new(key), certificate).await? {
+        AuthResult::Success => Ok(()),
+        AuthResult::Failure { remaining_methods, .. } => Err(DialProblem::CertificateRefused {
+            login: login.clone(),
+            authority: authority.to_owned(),
+            fingerprint: fingerprint(&signed_by),
+            serial,
+            ours,
+            wants: methods(&remaining_methods),
+        }),
+    }
+}
