@@ -68,6 +68,8 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<u8, Failure> {
         source: args.source,
         key: None,
         signed_in_at: now,
+        amr: Default::default(),
+        acr: None,
     };
     let explanation = policy.explain(&Request {
         principal,

@@ -92,6 +92,8 @@ impl Proof {
                 source,
                 key: Some(key.fingerprint.clone()),
                 signed_in_at: binding.created_at,
+                amr: binding.amr.clone(),
+                acr: binding.acr.clone(),
             },
             Proof::Fresh(key, identity) => Principal {
                 issuer: identity.issuer.clone(),
@@ -102,6 +104,8 @@ impl Proof {
                 source,
                 key: key.as_ref().map(|k| k.fingerprint.clone()),
                 signed_in_at: now,
+                amr: identity.amr.clone(),
+                acr: identity.acr.clone(),
             },
         }
     }
@@ -307,7 +311,7 @@ impl SignIn {
     }
 
     /// Lets in whom both the provider and the name agree on, and binds the key that was proven on the way.
-    async fn admit(&mut self, identity: Identity) -> Result<Principal, &'static str> {
+    async fn admit(&mut self, identity: Identity) -> Result<Box<Principal>, &'static str> {
         let State::Asking { key, .. } = &self.state else { return Err(notice::PROVIDER_UNFIT) };
         let key = key.clone();
         let now = self.login.clock.now();
@@ -328,14 +332,14 @@ impl SignIn {
         Ok(self.enter(proof, now))
     }
 
-    fn enter(&mut self, proof: Proof, now: i64) -> Principal {
-        let principal = proof.principal(self.source, now);
+    fn enter(&mut self, proof: Proof, now: i64) -> Box<Principal> {
+        let principal = Box::new(proof.principal(self.source, now));
         let bound = matches!(proof, Proof::Bound(..));
         tracing::info!(
             name = %principal.name, issuer = principal.issuer, subject = principal.subject,
             source = %principal.source, key = principal.key, bound, "signed in"
         );
-        self.state = State::SignedIn(principal.clone());
+        self.state = State::SignedIn(principal.as_ref().clone());
         principal
     }
 }

@@ -168,6 +168,8 @@ fn granted(target: Target) -> Grant {
             source: [127, 0, 0, 1].into(),
             key: None,
             signed_in_at: 0,
+            amr: Default::default(),
+            acr: None,
         },
         target,
         login: None,

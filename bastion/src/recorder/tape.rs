@@ -121,7 +121,8 @@ impl Tape {
                 self.fault_said = number;
                 return Err(Unrecorded(fault.to_string()));
             }
-            let is_further = !told.unsynced && (told.positions != self.said || told.mended != self.mended_said);
+            let is_further =
+                !told.unsynced && (told.positions != self.said || told.mended != self.mended_said);
             if is_further {
                 self.mended_said = told.mended;
                 self.came_further(told.positions);

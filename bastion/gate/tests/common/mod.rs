@@ -25,6 +25,8 @@ pub fn person(who: &str, groups: &[&str]) -> Principal {
         source: "127.0.0.1".parse().unwrap(),
         key: None,
         signed_in_at: FRIDAY_NOON,
+        amr: Default::default(),
+        acr: None,
     }
 }
 

@@ -66,7 +66,7 @@ async fn a_confirmed_sign_in_binds_the_key_which_then_needs_no_prompt_for_eight_
     assert_eq!(principal.email.as_deref(), Some("alice@example.org"));
     assert_eq!(principal.groups, ["sre".to_owned()].into());
     assert_eq!(principal.key, Some(print));
-    assert_eq!(caller.principal(), Some(&principal));
+    assert_eq!(caller.principal(), Some(&*principal));
 
     provider.sky(Sky::Down);
     bench.pass(8 * 3600 - 60);
