@@ -212,6 +212,54 @@ fn check_names_a_target_that_no_session_can_open() {
 }
 
 #[test]
+fn explain_says_under_which_assumptions_conditions_were_decided() {
+    let bench = Bench::with_target();
+    bench.append(
+        "policy.toml",
+        "\n[[rule]]\nname = \"strict\"\naction = \"deny\"\nusers = [\"*\"]\ntargets = [\"web1\"]\n\
+         unless = { from = [\"10.0.0.0/8\"], max_age = \"15m\", amr = [\"mfa\"], acr = [\"gold\"] }\n",
+    );
+    let asked = ["explain", "--user", "alice", "--groups", "sre", "--target", "web1"];
+
+    let (code, said) = bench.run(&asked).unwrap();
+    assert_eq!(code, DENIED);
+    for assumed in [
+        "  assumed: where she calls from is unknown, so no condition on networks holds; --from ADDRESS\n",
+        "  assumed: she signed in just now; --signed-in-ago 10m\n",
+        "  assumed: the provider tells no way of signing in (amr); --amr mfa\n",
+        "  assumed: the provider tells no level of the sign-in (acr); --acr LEVEL\n",
+    ] {
+        assert!(said.contains(assumed), "{said}");
+    }
+    assert!(said.contains("exception 1 does not: it wants a call from 10.0.0.0/8"), "{said}");
+
+    let told = [
+        "--from",
+        "::ffff:10.1.2.3",
+        "--signed-in-ago",
+        "15m",
+        "--amr",
+        "pwd,mfa",
+        "--acr",
+        "gold",
+        "--json",
+    ];
+    let (code, said) = bench.run(&[&asked[..], &told].concat()).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, said.get("assumed")), (0, None), "{said}");
+    assert_eq!(
+        (&said["asked"]["from"], &said["asked"]["signed_in_ago_s"]),
+        (&"10.1.2.3".into(), &900.into())
+    );
+    assert_eq!(said["rules"].as_array().unwrap().last().unwrap()["exceptions"][0]["matches"], true);
+
+    let (code, _) =
+        bench.run(&[&asked[..], &told[..2], &["--signed-in-ago", "901s"], &told[4..]].concat()).unwrap();
+    assert_eq!(code, DENIED);
+    assert!(bench.says(&["check"]).contains("; except from 10.0.0.0/8, signed in by mfa"));
+}
+
+#[test]
 fn explain_answers_with_the_rule_and_a_code() {
     let bench = Bench::with_target();
     let explain =
@@ -225,6 +273,8 @@ fn explain_answers_with_the_rule_and_a_code() {
     assert_eq!(code, DENIED);
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!((said["decision"].as_str(), said["asked"]["channel"].as_str()), (Some("deny"), Some("exec")));
+
+    assert!(!said.to_string().contains("assumed"), "no rule asks for what was not said: {said}");
 
     let (_, said) = explain(&["--groups", "sre,dev", "--login", "root", "--channel", "sftp"]).unwrap();
     assert!(said.starts_with("allow by rule sre-everywhere: alice to root@web1, sftp"), "{said}");
