@@ -187,11 +187,12 @@ impl Policy {
             self.rules.iter().filter(|rule| rule.scope.is_about(principal, &groups)).collect();
         let kinds = self.kinds();
         let reach = |target: &'a Target| {
+            let rules: Vec<&Rule> = about.iter().copied().filter(|rule| rule.scope.covers(target)).collect();
             let mut found = Reachable { target, logins: vec![], default_login: None, kinds: vec![] };
             for login in &target.logins {
                 for kind in &kinds {
                     let case = Case { principal, groups: &groups, target, login, kind, now };
-                    if verdict(about.iter().copied(), &case).is_ok() {
+                    if verdict(rules.iter().copied(), &case).is_ok() {
                         push_new(&mut found.logins, login);
                         push_new(&mut found.kinds, kind);
                     }
@@ -200,7 +201,7 @@ impl Policy {
             found.default_login = kinds
                 .iter()
                 .find_map(|kind| {
-                    login_meant(about.iter().copied(), target, |rule, login| {
+                    login_meant(rules.iter().copied(), target, |rule, login| {
                         rule.matches(&Case { principal, groups: &groups, target, login, kind, now })
                     })
                 })
@@ -296,16 +297,15 @@ fn verdict<'a>(
     rules: impl IntoIterator<Item = &'a Rule> + Clone,
     case: &Case<'_>,
 ) -> Result<(&'a Rule, Limits), Why> {
-    let matching =
-        |action| rules.clone().into_iter().filter(move |rule| rule.action == action && rule.matches(case));
-    if let Some(rule) = matching(Action::Deny).next() {
-        return Err(Why::Denied(rule.name.clone()));
+    let mut allowed: Option<(&Rule, Limits)> = None;
+    for rule in rules.clone().into_iter().filter(|rule| rule.matches(case)) {
+        allowed = match (rule.action, allowed) {
+            (Action::Deny, _) => return Err(Why::Denied(rule.name.clone())),
+            (Action::Allow, None) => Some((rule, rule.limits)),
+            (Action::Allow, Some((first, limits))) => Some((first, limits.tightest(rule.limits))),
+        };
     }
-    let limits = matching(Action::Allow).fold(Limits::default(), |all, rule| all.tightest(rule.limits));
-    match matching(Action::Allow).next() {
-        Some(rule) => Ok((rule, limits)),
-        None => Err(nearest_miss(rules, case)),
-    }
+    allowed.ok_or_else(|| nearest_miss(rules, case))
 }
 
 /// Why no rule allows it, by the rule that comes closest.
