@@ -89,6 +89,26 @@ async fn a_client_without_a_key_signs_in_each_time() {
     }
 }
 
+/// What a denial tells her whose sign-in is too old for a rule: her key would bring the old one along.
+#[tokio::test]
+async fn who_needs_a_newer_sign_in_than_her_keys_gets_one_without_the_key() {
+    let (bench, provider) = Bench::with_provider();
+    // The provider's clock is the system's, so it is the binding that was made an hour ago.
+    bench.pass(-3600);
+    bench.bind(&key(1), "alice", ALICE.sub).await;
+    let then = bench.now.load(Ordering::Relaxed);
+    bench.pass(3600);
+    let KeyAnswer::Success(principal) = bench.caller().key_proven("alice", &key(1)) else { panic!("not in") };
+    assert_eq!(principal.signed_in_at, then);
+
+    let mut caller = bench.caller();
+    let (_, code) = invited(&mut caller, "alice").await;
+    provider.approve(&code, &ALICE);
+    let (_, end) = go_on(&mut caller, "alice").await;
+    let InteractiveAnswer::Success(principal) = end else { panic!("not in: {end:?}") };
+    assert_eq!(principal.signed_in_at, then + 3600);
+}
+
 #[tokio::test]
 async fn without_prompts_the_text_is_an_instruction_and_rounds_are_silent() {
     let (mut bench, provider) = Bench::with_provider();
