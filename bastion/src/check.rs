@@ -96,6 +96,7 @@ impl Report {
         }
         let targets: Vec<Target> = settings.targets.iter().map(|target| target.target.clone()).collect();
         self.rules_without_target(settings, &policy, &targets);
+        self.exceptions_without_target(settings, &policy, &targets);
     }
 
     fn rules_without_target(&mut self, settings: &Settings, policy: &Policy, targets: &[Target]) {
@@ -104,6 +105,18 @@ impl Report {
             self.warn(
                 format!("{file}:{line}: rule {rule:?} is about no target that there is"),
                 "correct its targets and labels, or add the target",
+            );
+        }
+    }
+
+    fn exceptions_without_target(&mut self, settings: &Settings, policy: &Policy, targets: &[Target]) {
+        for (rule, number, line) in policy.exceptions_without_target(targets) {
+            let file = settings.policy.display();
+            self.warn(
+                format!(
+                    "{file}:{line}: exception {number} of rule {rule:?} is about no target that there is"
+                ),
+                "correct its targets and labels, or leave it out",
             );
         }
     }

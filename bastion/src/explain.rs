@@ -2,18 +2,19 @@
 
 use std::{
     io::Write,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
 };
 
-use gate::{Name, Opening, Opens, Principal, Pty, Request};
-use jiff::Timestamp;
+use gate::{Name, Opening, Opens, Policy, Principal, Pty, Request, Wanted};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{failure::Failure, own_keys, settings::SettingsArgs};
 
 /// `bastion explain`
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  bastion explain --user alice --groups sre --target web1\n  bastion explain --user alice --groups sre --target web1 --login root --at 2026-11-21T23:00:00Z\n  bastion explain --user alice --target web1 -- systemctl restart nginx\n\nExit code: 0 allowed, 4 denied."
+    after_help = "Examples:\n  bastion explain --user alice --groups sre --target web1\n  bastion explain --user alice --groups sre --target web1 --login root --at 2026-11-21T23:00:00Z\n  bastion explain --user alice --target web1 -- systemctl restart nginx\n  bastion explain --user alice --target db1 --from 10.1.2.3 --signed-in-ago 10m --amr mfa\n\nExit code: 0 allowed, 4 denied."
 )]
 pub struct ExplainArgs {
     #[command(flatten)]
@@ -33,9 +34,18 @@ pub struct ExplainArgs {
     /// terminal, shell, exec, or the name of a subsystem [default: terminal; exec if there is a command]
     #[arg(long)]
     channel: Option<String>,
-    /// The address she calls from
-    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    source: IpAddr,
+    /// The address she calls from [default: unknown, and in no network]
+    #[arg(long, alias = "source", value_name = "ADDRESS")]
+    from: Option<IpAddr>,
+    /// How long before that she signed in: 90s, 10m, 8h [default: just now]
+    #[arg(long, value_name = "TIME", value_parser = length)]
+    signed_in_ago: Option<Duration>,
+    /// How she signed in, as the provider tells it in the claim amr (comma-separated) [default: it tells nothing]
+    #[arg(long, value_name = "WAY", value_delimiter = ',')]
+    amr: Vec<String>,
+    /// The level of her sign-in, as the provider tells it in the claim acr [default: it tells none]
+    #[arg(long, value_name = "LEVEL")]
+    acr: Option<String>,
     /// When, in RFC 3339 [default: now]
     #[arg(long, value_name = "TIME")]
     at: Option<Timestamp>,
@@ -59,28 +69,58 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<u8, Failure> {
     let (policy, _) = own_keys::policy(&settings)?;
     let target = own_keys::target(&settings, &args.target)?.target.clone();
     let now = args.at.unwrap_or_else(Timestamp::now).as_second();
-    let principal = Principal {
-        issuer: settings.login.issuer.clone(),
-        subject: String::new(),
-        name: args.user.clone(),
-        email: None,
-        groups: args.groups.iter().cloned().collect(),
-        source: args.source,
-        key: None,
-        signed_in_at: now,
-    };
-    let explanation = policy.explain(&Request {
+    let principal = principal(args, settings.login.issuer.clone(), now);
+    let mut explanation = policy.explain(&Request {
         principal,
         target,
         login: args.login.clone(),
         opening: opening(args)?,
         now,
     });
+    explanation.assumed = assumed(args, &policy);
     match args.json {
         true => writeln!(out, "{}", serde_json::to_string(&explanation).map_err(std::io::Error::other)?)?,
         false => write!(out, "{explanation}")?,
     }
     Ok(if explanation.decision == "allow" { 0 } else { DENIED })
+}
+
+fn principal(args: &ExplainArgs, issuer: String, now: i64) -> Principal {
+    let ago = args.signed_in_ago.map_or(0, |ago| i64::try_from(ago.as_secs()).unwrap_or(i64::MAX));
+    Principal {
+        issuer,
+        subject: String::new(),
+        name: args.user.clone(),
+        email: None,
+        groups: args.groups.iter().cloned().collect(),
+        // The unspecified address lies in no network: a rule that asks for one does not hold.
+        source: args.from.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+        key: None,
+        signed_in_at: now.saturating_sub(ago),
+        amr: args.amr.iter().cloned().collect(),
+        acr: args.acr.clone(),
+    }
+}
+
+/// What nobody said, where the policy asks for it.
+fn assumed(args: &ExplainArgs, policy: &Policy) -> Vec<String> {
+    let unsaid = [
+        (
+            Wanted::Source,
+            args.from.is_none(),
+            "where she calls from is unknown, so no condition on networks holds; --from ADDRESS",
+        ),
+        (Wanted::Age, args.signed_in_ago.is_none(), "she signed in just now; --signed-in-ago 10m"),
+        (Wanted::Amr, args.amr.is_empty(), "the provider tells no way of signing in (amr); --amr mfa"),
+        (Wanted::Acr, args.acr.is_none(), "the provider tells no level of the sign-in (acr); --acr LEVEL"),
+    ];
+    let needed = unsaid.into_iter().filter(|(wanted, is_unsaid, _)| *is_unsaid && policy.wants(*wanted));
+    needed.map(|(.., says)| says.to_owned()).collect()
+}
+
+fn length(text: &str) -> Result<Duration, String> {
+    let read = text.parse::<SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok());
+    read.ok_or_else(|| "no length of time; write 90s, 10m or 8h".to_owned())
 }
 
 fn opening(args: &ExplainArgs) -> Result<Opening, Failure> {

@@ -109,6 +109,8 @@ impl Proof {
                 source,
                 key: Some(key.fingerprint.clone()),
                 signed_in_at: binding.created_at,
+                amr: binding.amr.clone(),
+                acr: binding.acr.clone(),
             },
             Proof::Fresh(key, identity) => Principal {
                 issuer: identity.issuer.clone(),
@@ -119,6 +121,8 @@ impl Proof {
                 source,
                 key: key.as_ref().map(|k| k.fingerprint.clone()),
                 signed_in_at: now,
+                amr: identity.amr.clone(),
+                acr: identity.acr.clone(),
             },
         }
     }
@@ -134,7 +138,7 @@ enum State {
     /// It failed; the last sentence may still have to be acknowledged.
     Over { prompts: Option<usize> },
     /// All steps are done; by a key alone, it is bound.
-    SignedIn { principal: Principal, bound: bool },
+    SignedIn { principal: Box<Principal>, bound: bool },
 }
 
 /// What was asked last, and what its answer waits for.
@@ -345,7 +349,7 @@ impl SignIn {
     }
 
     /// Lets in whom both the provider and the name agree on, and binds the key that was proven on the way.
-    async fn admit(&mut self, identity: Identity) -> Result<Principal, &'static str> {
+    async fn admit(&mut self, identity: Identity) -> Result<Box<Principal>, &'static str> {
         let State::Asking { key, .. } = &self.state else { return Err(notice::PROVIDER_UNFIT) };
         let key = key.clone();
         let now = self.login.clock.now();
@@ -443,8 +447,8 @@ impl SignIn {
         }
     }
 
-    fn enter(&mut self, proof: Proof, now: i64) -> Principal {
-        let principal = proof.principal(self.source, now);
+    fn enter(&mut self, proof: Proof, now: i64) -> Box<Principal> {
+        let principal = Box::new(proof.principal(self.source, now));
         let bound = matches!(proof, Proof::Bound(..));
         tracing::info!(
             name = %principal.name, issuer = principal.issuer, subject = principal.subject,

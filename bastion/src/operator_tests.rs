@@ -14,14 +14,16 @@ use crate::{
     target_commands,
 };
 
+mod keys;
+
 /// A bastion as `bastion init` leaves it, in a folder of its own.
 struct Bench(TempDir);
 
-/// Stands in for cli.rs: what a person types, parsed as clap does it.
 fn wait<T>(command: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(command)
 }
 
+/// Stands in for cli.rs: what a person types, parsed as clap does it.
 #[derive(Parser)]
 enum Typed {
     Init(init::InitArgs),
@@ -216,6 +218,54 @@ fn check_names_a_target_that_no_session_can_open() {
 }
 
 #[test]
+fn explain_says_under_which_assumptions_conditions_were_decided() {
+    let bench = Bench::with_target();
+    bench.append(
+        "policy.toml",
+        "\n[[rule]]\nname = \"strict\"\naction = \"deny\"\nusers = [\"*\"]\ntargets = [\"web1\"]\n\
+         unless = { from = [\"10.0.0.0/8\"], max_age = \"15m\", amr = [\"mfa\"], acr = [\"gold\"] }\n",
+    );
+    let asked = ["explain", "--user", "alice", "--groups", "sre", "--target", "web1"];
+
+    let (code, said) = bench.run(&asked).unwrap();
+    assert_eq!(code, DENIED);
+    for assumed in [
+        "  assumed: where she calls from is unknown, so no condition on networks holds; --from ADDRESS\n",
+        "  assumed: she signed in just now; --signed-in-ago 10m\n",
+        "  assumed: the provider tells no way of signing in (amr); --amr mfa\n",
+        "  assumed: the provider tells no level of the sign-in (acr); --acr LEVEL\n",
+    ] {
+        assert!(said.contains(assumed), "{said}");
+    }
+    assert!(said.contains("exception 1 does not: it wants a call from 10.0.0.0/8"), "{said}");
+
+    let told = [
+        "--from",
+        "::ffff:10.1.2.3",
+        "--signed-in-ago",
+        "15m",
+        "--amr",
+        "pwd,mfa",
+        "--acr",
+        "gold",
+        "--json",
+    ];
+    let (code, said) = bench.run(&[&asked[..], &told].concat()).unwrap();
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, said.get("assumed")), (0, None), "{said}");
+    assert_eq!(
+        (&said["asked"]["from"], &said["asked"]["signed_in_ago_s"]),
+        (&"10.1.2.3".into(), &900.into())
+    );
+    assert_eq!(said["rules"].as_array().unwrap().last().unwrap()["exceptions"][0]["matches"], true);
+
+    let (code, _) =
+        bench.run(&[&asked[..], &told[..2], &["--signed-in-ago", "901s"], &told[4..]].concat()).unwrap();
+    assert_eq!(code, DENIED);
+    assert!(bench.says(&["check"]).contains("; except from 10.0.0.0/8, signed in by mfa"));
+}
+
+#[test]
 fn explain_answers_with_the_rule_and_a_code() {
     let bench = Bench::with_target();
     let explain =
@@ -229,6 +279,8 @@ fn explain_answers_with_the_rule_and_a_code() {
     assert_eq!(code, DENIED);
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!((said["decision"].as_str(), said["asked"]["channel"].as_str()), (Some("deny"), Some("exec")));
+
+    assert!(!said.to_string().contains("assumed"), "no rule asks for what was not said: {said}");
 
     let (_, said) = explain(&["--groups", "sre,dev", "--login", "root", "--channel", "sftp"]).unwrap();
     assert!(said.starts_with("allow by rule sre-everywhere: alice to root@web1, sftp"), "{said}");
@@ -281,81 +333,6 @@ fn ssh_config_takes_nothing_that_ssh_would_read_as_more_than_a_host() {
         !ssh_understands(&Bench::new().says(&["ssh-config", "--user", "alice", "--host", "b"]), "x")
             .is_empty()
     );
-}
-
-#[test]
-fn keys_are_made_listed_and_shown_by_their_public_halves() {
-    let bench = Bench::new();
-    let public = bench.says(&["key", "new", "prod"]);
-    assert!(public.starts_with("ssh-ed25519 AAAA"), "{public}");
-
-    assert_eq!(bench.says(&["key", "show", "prod"]), public);
-    let listed: serde_json::Value = serde_json::from_str(&bench.says(&["key", "list", "--json"])).unwrap();
-    let names: Vec<_> = listed.as_array().unwrap().iter().map(|key| key["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["gateway", "host", "prod"]);
-    assert!(bench.says(&["key", "list"]).contains("SHA256:"));
-    assert!(bench.run(&["key", "new", "prod"]).unwrap_err().what.contains("already"));
-    assert!(bench.run(&["key", "show", "lost"]).unwrap_err().what.contains("no key \"lost\""));
-}
-
-#[test]
-fn a_key_is_imported_from_a_file_of_ones_own_alone() {
-    let bench = Bench::new();
-    let file = bench.path("theirs");
-    let keygen = std::process::Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-C", "theirs", "-f"])
-        .arg(&file)
-        .status();
-    assert!(keygen.expect("ssh-keygen is installed").success());
-    let import =
-        |file: &std::path::Path| bench.run(&["key", "import", "theirs", &file.display().to_string()]);
-
-    let failure = import(&file.with_extension("pub")).unwrap_err();
-    assert!(failure.to_string().contains("theirs.pub"), "{failure}");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(import(&file).unwrap_err().what.contains("0644"));
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
-    let (_, said) = import(&file).unwrap();
-    let public = fs::read_to_string(file.with_extension("pub")).unwrap();
-    assert_eq!(said, public);
-    assert!(import(&file).unwrap_err().what.contains("already"));
-}
-
-#[test]
-fn a_key_is_removed_once_no_setting_uses_it() {
-    let bench = with_authority();
-    bench.says(&["key", "new", "old"]);
-    let text = fs::read_to_string(bench.path("b/bastion.toml")).unwrap();
-    let labels = "[keys]\nby_label = { \"env=old\" = \"old\" }\n";
-    fs::write(bench.path("b/bastion.toml"), text.replace("[keys]\n", labels)).unwrap();
-
-    let refused = |name: &str| bench.run(&["key", "remove", name]).unwrap_err().what;
-    assert_eq!(refused("ca"), "key \"ca\" is in use: keys.authorities, target web1");
-    assert_eq!(refused("old"), "key \"old\" is in use: keys.by_label \"env=old\"");
-    assert!(refused("host").contains("clients know the bastion"));
-    assert!(refused("lost").contains("no key \"lost\""));
-
-    // No target uses it: web1 has a key of its own.
-    assert!(bench.says(&["key", "remove", "gateway"]).starts_with("Removed gateway  SHA256:"));
-    assert!(!bench.says(&["key", "list"]).contains("gateway"));
-}
-
-#[test]
-fn a_key_is_rotated_and_its_successor_takes_its_name() {
-    let bench = Bench::with_target();
-    let next = bench.says(&["key", "rotate", "gateway"]);
-    let next = next.split(' ').nth(1).unwrap();
-
-    let failure = bench.run(&["key", "rotate", "gateway"]).unwrap_err();
-    assert!(failure.to_string().contains("has a successor already"), "{failure}");
-    assert!(bench.run(&["key", "new", "x.next"]).unwrap_err().what.contains("the name of a successor"));
-    assert!(bench.says(&["target", "setup", "web1"]).contains(&format!("{next} bastion-gateway.next")));
-    assert!(bench.says(&["check"]).contains("Key \"gateway\" is being replaced by \"gateway.next\""));
-    assert!(bench.says(&["key", "list", "--json"]).contains("\"replaces\":\"gateway\""));
-
-    assert!(bench.says(&["key", "retire", "gateway"]).starts_with("gateway is SHA256:"));
-    assert!(bench.says(&["key", "show", "gateway"]).contains(next));
-    assert!(bench.run(&["key", "retire", "gateway"]).unwrap_err().what.contains("no successor"));
 }
 
 #[test]
@@ -450,7 +427,7 @@ fn targets_are_listed_for_people_and_programs() {
 }
 
 /// Answers one connection with a host key, and nothing else.
-fn host(key: keys::PrivateKey) -> u16 {
+fn host(key: ::keys::PrivateKey) -> u16 {
     struct Closed;
     impl russh::server::Handler for Closed {
         type Error = russh::Error;
@@ -480,7 +457,7 @@ fn a_host_key_is_pinned_only_after_a_yes() {
     let (vault, _) = own_keys::open_vault(&Settings::load(&bench.path("b/bastion.toml")).unwrap()).unwrap();
     let port = host(vault.load("theirs").unwrap());
     bench.append("bastion.toml", &WEB1.replace("port = 1\n", &format!("port = {port}\n")));
-    let shown = keys::fingerprint(&vault.public("theirs").unwrap());
+    let shown = ::keys::fingerprint(&vault.public("theirs").unwrap());
     let pinned = || bench.path("b/data/pins/web1").exists();
 
     let failure = bench.run(&["target", "pin", "web1"]).unwrap_err();

@@ -2,6 +2,8 @@
 
 mod bindings;
 
+use std::collections::BTreeSet;
+
 use gate::Principal;
 use gate::{Printable, exit_code, nearest};
 use serde_json::{Value, json};
@@ -128,18 +130,24 @@ fn help(knows: &Knows) -> (String, Value) {
 }
 
 fn whoami(knows: &Knows) -> (String, Value) {
-    let Principal { issuer, subject, name, email, groups, source, key, signed_in_at } = &knows.principal;
-    let list = groups.iter().cloned().collect::<Vec<_>>().join(" ");
+    let Principal { issuer, subject, name, email, groups, source, key, signed_in_at, amr, acr } =
+        &knows.principal;
+    let list = |texts: &BTreeSet<String>| match texts.is_empty() {
+        true => "-".to_owned(),
+        false => texts.iter().cloned().collect::<Vec<_>>().join(" "),
+    };
     let text = format!(
-        "name     {name}\nissuer   {issuer}\nsubject  {}\ne-mail   {}\ngroups   {}\nfrom     {source}\nkey      {}\n",
+        "name     {name}\nissuer   {issuer}\nsubject  {}\ne-mail   {}\ngroups   {}\nfrom     {source}\nkey      {}\namr      {}\nacr      {}\n",
         Printable::of(subject),
         Printable::of(email.as_deref().unwrap_or("-")),
-        Printable::of(&list),
+        Printable::of(&list(groups)),
         key.as_deref().unwrap_or("-"),
+        Printable::of(&list(amr)),
+        Printable::of(acr.as_deref().unwrap_or("-")),
     );
     let value = json!({
         "name": name.as_str(), "issuer": issuer, "subject": subject, "email": email, "groups": groups,
-        "source": source, "key": key, "signed_in_at": signed_in_at,
+        "source": source, "key": key, "signed_in_at": signed_in_at, "amr": amr, "acr": acr,
     });
     (text, value)
 }
@@ -189,6 +197,8 @@ mod tests {
             source: "127.0.0.1".parse().unwrap(),
             key: Some("SHA256:x".into()),
             signed_in_at: 0,
+            amr: ["hwk".to_owned(), "mfa".to_owned()].into(),
+            acr: Some("urn:example:strong".into()),
         };
         let web1 =
             Item { name: "web1".parse().unwrap(), logins: vec!["root".parse().unwrap()], labels: vec![] };
@@ -204,6 +214,15 @@ mod tests {
             assert_eq!((json.code, json.out.lines().count()), (0, 1));
             serde_json::from_str::<Value>(&json.out).unwrap();
         }
+    }
+
+    #[test]
+    fn who_am_i_tells_how_the_sign_in_was_made() {
+        let text = answer("whoami", &[], &knows()).out;
+        assert!(text.ends_with("\namr      hwk mfa\nacr      urn:example:strong\n"), "{text}");
+
+        let json: Value = serde_json::from_str(&answer("whoami", &["--json".into()], &knows()).out).unwrap();
+        assert_eq!((&json["amr"], &json["acr"]), (&json!(["hwk", "mfa"]), &json!("urn:example:strong")));
     }
 
     #[test]

@@ -91,6 +91,8 @@ fn gate(on_terminal: bool) -> Gate {
             source: [127, 0, 0, 1].into(),
             key: None,
             signed_in_at: 0,
+            amr: Default::default(),
+            acr: None,
         },
         target: Target {
             name: name("web1"),

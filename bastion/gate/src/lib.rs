@@ -30,8 +30,8 @@ pub use message::{
 pub use nearest::nearest;
 pub use notice::{Forwarding, Notice, exit_code};
 pub use policy::{
-    Asked, Decision, Denial, Explanation, Grant, Limits, Policy, PolicyFault, PolicyProblem, Reachable,
-    RuleExplained, Why,
+    Asked, Decision, Denial, ExceptionExplained, Explanation, Grant, Limits, Policy, PolicyFault,
+    PolicyProblem, Reachable, RuleExplained, Unmet, Wanted, Why,
 };
 pub use principal::{Name, NameFault, Principal};
 pub use printable::Printable;

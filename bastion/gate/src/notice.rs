@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{Denial, Kind, Name, Printable, Why};
+use crate::{Denial, Kind, Name, Printable, Unmet, Why};
 
 /// The bastion's own exit codes on a channel, where 0 to 127 belong to the remote command: those of sysexits.h.
 pub mod exit_code {
@@ -190,9 +190,10 @@ impl fmt::Display for Notice {
     }
 }
 
+const SEE: &str = "`:targets` lists what you may reach";
+
 /// Without a reason, a target that is forbidden and one that does not exist read the same.
 fn denied(f: &mut fmt::Formatter<'_>, target: &Name, denial: &Denial) -> fmt::Result {
-    const SEE: &str = "`:targets` lists what you may reach";
     match denial.may_be_told() {
         Some(Why::Denied(rule)) => write!(f, "denied: rule \"{rule}\" denies this on {target}; {SEE}"),
         Some(Why::UnknownLogin(login) | Why::Login(login)) => {
@@ -202,11 +203,31 @@ fn denied(f: &mut fmt::Formatter<'_>, target: &Name, denial: &Denial) -> fmt::Re
         Some(Why::Channel(kind)) => {
             write!(f, "denied: no rule lets you open a {kind} channel on {target}; {SEE}")
         }
-        Some(Why::Time) => write!(f, "denied: no rule lets you in on {target} at this time; {SEE}"),
+        Some(Why::Unmet { unmet, .. }) => unmet_on(f, target, unmet),
         Some(Why::UnknownTarget | Why::NoRule) | None => {
             write!(f, "denied: there is no target {target} that you may reach; {SEE}")
         }
     }
+}
+
+/// What is in the way, and no more of the rule than that: not its hours, its networks or what it trusts.
+fn unmet_on(f: &mut fmt::Formatter<'_>, target: &Name, unmet: &Unmet) -> fmt::Result {
+    let but = match unmet {
+        Unmet::Time(_) => "at this time".to_owned(),
+        Unmet::Source { found, .. } => format!("from {}", found.to_canonical()),
+        Unmet::Amr { .. } | Unmet::Acr { .. } => "after this kind of sign-in".to_owned(),
+        // A key that is bound skips the sign-in, and a shared connection was let in by an old one.
+        Unmet::Age { most, .. } => {
+            return write!(
+                f,
+                "denied: no rule lets you in on {target} with a sign-in older than {}; sign in again: \
+                 ssh -o PubkeyAuthentication=no -o ControlPath=none ...",
+                Spoken(*most)
+            );
+        }
+        Unmet::Exception { .. } => "in this way".to_owned(),
+    };
+    write!(f, "denied: no rule lets you in on {target} {but}; {SEE}")
 }
 
 impl fmt::Display for Forwarding {

@@ -2,21 +2,27 @@
 //!
 //! Nothing is allowed that no rule allows. Of the rules that match, the strictest wins: one that denies beats all that
 //! allow, and of the limits of those that allow, the tightest of each kind holds. So the order of rules decides
-//! nothing but which of them is named, and one more deny rule never lets more through.
+//! nothing but which of them is named, and one more deny rule never lets more through. A rule does not match where one
+//! of its exceptions fits, so an exception never widens what a rule matches.
 
 mod explain;
 mod fault;
 mod file;
 mod hours;
+mod network;
 mod pattern;
 mod rule;
+mod scope;
 mod shape;
+mod unmet;
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
-pub use explain::{Asked, Explanation, RuleExplained};
+pub use explain::{Asked, ExceptionExplained, Explanation, RuleExplained, Wanted};
 pub use fault::{PolicyFault, PolicyProblem};
-use rule::{Action, Case, Groups, Mismatch, Rule};
+use rule::{Action, Exception, Groups, Rule};
+use scope::{Case, KindPattern, Mismatch, Scope};
+pub use unmet::Unmet;
 
 use crate::{Kind, Name, Principal, Request, Target};
 
@@ -105,9 +111,14 @@ pub enum Why {
     /// ... but not with this kind of channel.
     #[error("no rule lets this caller open a {0} channel")]
     Channel(Kind),
-    /// ... but not now.
-    #[error("no rule lets this caller in at this time")]
-    Time,
+    /// A rule would allow it, but for something else that it wants, or makes an exception of.
+    #[error("rule {rule} {unmet}")]
+    Unmet {
+        /// The rule that comes closest.
+        rule: Name,
+        /// What it wants.
+        unmet: Unmet,
+    },
     /// No rule lets the caller on to this target at all.
     #[error("no rule lets this caller reach the target")]
     NoRule,
@@ -172,14 +183,16 @@ impl Policy {
         now: i64,
     ) -> Vec<Reachable<'a>> {
         let groups = self.groups_of(principal);
-        let about: Vec<&Rule> = self.rules.iter().filter(|rule| rule.is_about(principal, &groups)).collect();
+        let about: Vec<&Rule> =
+            self.rules.iter().filter(|rule| rule.scope.is_about(principal, &groups)).collect();
         let kinds = self.kinds();
         let reach = |target: &'a Target| {
+            let rules: Vec<&Rule> = about.iter().copied().filter(|rule| rule.scope.covers(target)).collect();
             let mut found = Reachable { target, logins: vec![], default_login: None, kinds: vec![] };
             for login in &target.logins {
                 for kind in &kinds {
                     let case = Case { principal, groups: &groups, target, login, kind, now };
-                    if verdict(about.iter().copied(), &case).is_ok() {
+                    if verdict(rules.iter().copied(), &case).is_ok() {
                         push_new(&mut found.logins, login);
                         push_new(&mut found.kinds, kind);
                     }
@@ -188,7 +201,9 @@ impl Policy {
             found.default_login = kinds
                 .iter()
                 .find_map(|kind| {
-                    login_meant(about.iter().copied(), principal, &groups, target, Some((kind, now)))
+                    login_meant(rules.iter().copied(), target, |rule, login| {
+                        rule.matches(&Case { principal, groups: &groups, target, login, kind, now })
+                    })
                 })
                 .filter(|login| found.logins.contains(login));
             (!found.logins.is_empty()).then_some(found)
@@ -206,8 +221,20 @@ impl Policy {
         &'a self,
         targets: &'a [Target],
     ) -> impl Iterator<Item = (&'a str, usize)> {
-        let idle = |rule: &&Rule| !targets.iter().any(|target| rule.covers(target));
+        let idle = |rule: &&Rule| !targets.iter().any(|target| rule.scope.covers(target));
         self.rules.iter().filter(idle).map(|rule| (rule.name.as_str(), rule.line))
+    }
+
+    /// The exceptions that fit none of these targets, by rule, number and line: a slip there leaves the rule too wide.
+    pub fn exceptions_without_target<'a>(
+        &'a self,
+        targets: &'a [Target],
+    ) -> impl Iterator<Item = (&'a str, usize, usize)> {
+        let idle = |scope: &Scope| !targets.iter().any(|target| scope.covers(target));
+        self.rules.iter().flat_map(move |rule| {
+            let exceptions = rule.exceptions.iter().filter(move |exception| idle(&exception.scope));
+            exceptions.map(|exception| (rule.name.as_str(), exception.number, exception.line))
+        })
     }
 
     fn grant(&self, request: &Request, groups: &BTreeSet<&Name>, kind: &Kind) -> Result<Grant, Why> {
@@ -225,21 +252,28 @@ impl Policy {
         match &request.login {
             Some(login) if target.logins.contains(login) => Ok(login.clone()),
             Some(login) => Err(Why::UnknownLogin(login.clone())),
-            None => login_meant(&self.rules, principal, groups, target, Some((kind, *now)))
-                .or_else(|| login_meant(&self.rules, principal, groups, target, None))
-                .or_else(|| target.default_login.clone().filter(|login| target.logins.contains(login)))
-                .or_else(|| target.logins.first().filter(|_| target.logins.len() == 1).cloned())
-                .ok_or(Why::NoLogin),
+            None => login_meant(&self.rules, target, |rule, login| {
+                rule.matches(&Case { principal, groups, target, login, kind, now: *now })
+            })
+            .or_else(|| {
+                login_meant(&self.rules, target, |rule, login| {
+                    rule.may_admit(principal, groups, target, login)
+                })
+            })
+            .or_else(|| target.default_login.clone().filter(|login| target.logins.contains(login)))
+            .or_else(|| target.logins.first().filter(|_| target.logins.len() == 1).cloned())
+            .ok_or(Why::NoLogin),
         }
     }
 
     /// Whether the caller may know that there is such a target: some rule lets him on to it in some way, at some
     /// time, and none denies it altogether.
     fn shows(&self, principal: &Principal, groups: &BTreeSet<&Name>, target: &Target) -> bool {
-        let about = |rule: &&Rule| rule.is_about(principal, groups) && rule.covers(target);
-        let mut rules = self.rules.iter().filter(about);
-        let denied = |rule: &Rule| rule.action == Action::Deny && rule.is_unconditional();
-        rules.clone().any(|rule| rule.action == Action::Allow) && !rules.any(denied)
+        let mut rules = self.rules.iter();
+        let may = |rule: &Rule| rule.action == Action::Allow && rule.may_match(principal, groups, target);
+        let denied =
+            |rule: &Rule| rule.action == Action::Deny && rule.always_matches(principal, groups, target);
+        rules.clone().any(may) && !rules.any(denied)
     }
 
     fn groups_of(&self, principal: &Principal) -> BTreeSet<&Name> {
@@ -248,8 +282,8 @@ impl Policy {
 
     /// Every kind of channel that the rules can tell apart.
     fn kinds(&self) -> Vec<Kind> {
-        let named = self.rules.iter().flat_map(|rule| &rule.channels).filter_map(|pattern| match pattern {
-            rule::KindPattern::Subsystem(name) => Some(Kind::Subsystem(name.clone())),
+        let named = self.rules.iter().flat_map(Rule::kinds).filter_map(|pattern| match pattern {
+            KindPattern::Subsystem(name) => Some(Kind::Subsystem(name.clone())),
             _ => None,
         });
         let mut kinds = vec![Kind::Terminal, Kind::Shell, Kind::Exec, Kind::Subsystem("sftp".to_owned())];
@@ -263,50 +297,48 @@ fn verdict<'a>(
     rules: impl IntoIterator<Item = &'a Rule> + Clone,
     case: &Case<'_>,
 ) -> Result<(&'a Rule, Limits), Why> {
-    let matching =
-        |action| rules.clone().into_iter().filter(move |rule| rule.action == action && rule.matches(case));
-    if let Some(rule) = matching(Action::Deny).next() {
-        return Err(Why::Denied(rule.name.clone()));
+    let mut allowed: Option<(&Rule, Limits)> = None;
+    for rule in rules.clone().into_iter().filter(|rule| rule.matches(case)) {
+        allowed = match (rule.action, allowed) {
+            (Action::Deny, _) => return Err(Why::Denied(rule.name.clone())),
+            (Action::Allow, None) => Some((rule, rule.limits)),
+            (Action::Allow, Some((first, limits))) => Some((first, limits.tightest(rule.limits))),
+        };
     }
-    let limits = matching(Action::Allow).fold(Limits::default(), |all, rule| all.tightest(rule.limits));
-    match matching(Action::Allow).next() {
-        Some(rule) => Ok((rule, limits)),
-        None => Err(nearest_miss(rules, case)),
-    }
+    allowed.ok_or_else(|| nearest_miss(rules, case))
 }
 
 /// Why no rule allows it, by the rule that comes closest.
+///
+/// One that makes an exception of the case is further away than one that waits for something to change.
 fn nearest_miss<'a>(rules: impl IntoIterator<Item = &'a Rule>, case: &Case<'_>) -> Why {
     let misses = rules.into_iter().filter(|rule| rule.action == Action::Allow).map(|rule| {
         let missed: Vec<Mismatch> = rule.mismatches(case).collect();
-        (missed.contains(&Mismatch::Who) || missed.contains(&Mismatch::Target), missed.len(), missed)
+        let elsewhere = missed.contains(&Mismatch::Who) || missed.contains(&Mismatch::Target);
+        ((elsewhere, missed.is_empty(), missed.len()), rule, missed)
     });
-    match misses.min_by_key(|(elsewhere, count, _)| (*elsewhere, *count)) {
-        Some((false, _, missed)) => match missed.first() {
-            Some(Mismatch::Login) => Why::Login(case.login.clone()),
-            Some(Mismatch::Channel) => Why::Channel(case.kind.clone()),
-            Some(Mismatch::Time) => Why::Time,
-            _ => Why::NoRule,
-        },
-        _ => Why::NoRule,
+    let Some(((false, ..), rule, missed)) = misses.min_by_key(|(distance, ..)| *distance) else {
+        return Why::NoRule;
+    };
+    let unmet = |unmet: Option<Unmet>| {
+        unmet.map_or(Why::NoRule, |unmet| Why::Unmet { rule: rule.name.clone(), unmet })
+    };
+    match missed.first() {
+        Some(Mismatch::Login) => Why::Login(case.login.clone()),
+        Some(Mismatch::Channel) => Why::Channel(case.kind.clone()),
+        Some(missed) => unmet(rule.scope.unmet(*missed, case)),
+        None => unmet(rule.excepted(case).next().map(Exception::unmet)),
     }
 }
 
-/// The login that the first rule to allow this target means; if `how` is told, with this channel and at this time.
+/// The login that the first rule to allow this target means, of those that it admits.
 fn login_meant<'a>(
     rules: impl IntoIterator<Item = &'a Rule>,
-    principal: &Principal,
-    groups: &BTreeSet<&Name>,
     target: &Target,
-    how: Option<(&Kind, i64)>,
+    admits: impl Fn(&Rule, &Name) -> bool,
 ) -> Option<Name> {
-    let allows = |rule: &&Rule| {
-        rule.action == Action::Allow
-            && rule.is_about(principal, groups)
-            && rule.covers(target)
-            && how.is_none_or(|(kind, now)| rule.admits_kind(kind) && rule.holds_at(now))
-    };
-    rules.into_iter().filter(allows).find_map(|rule| rule.login_meant(target))
+    let mut allowing = rules.into_iter().filter(|rule| rule.action == Action::Allow);
+    allowing.find_map(|rule| rule.login_meant(target, |login| admits(rule, login)))
 }
 
 fn push_new<T: PartialEq + Clone>(all: &mut Vec<T>, new: &T) {

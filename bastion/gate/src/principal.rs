@@ -89,4 +89,8 @@ pub struct Principal {
     pub key: Option<String>,
     /// When she last signed in at her provider: seconds since 1970 (UTC).
     pub signed_in_at: i64,
+    /// How she signed in there, in the provider's words (the claim `amr`): `pwd`, `mfa`, `hwk`.
+    pub amr: BTreeSet<String>,
+    /// How far the provider trusts that sign-in, in its own words (the claim `acr`), if it told.
+    pub acr: Option<String>,
 }

@@ -1,5 +1,6 @@
 mod certificates;
-mod channels;
+mod hostile;
+
 mod rotation;
 
 use std::{
@@ -225,6 +226,8 @@ fn somebody() -> Principal {
         source: [127, 0, 0, 1].into(),
         key: None,
         signed_in_at: 0,
+        amr: Default::default(),
+        acr: None,
     }
 }
 
@@ -460,41 +463,4 @@ async fn a_scan_tells_the_host_key_and_shows_no_key_of_ours() {
 
     let dead = scan("127.0.0.1", free_port(), bench.within, preferred).await;
     assert!(matches!(dead, Err(DialProblem::Refused)));
-}
-
-/// What an sshd of before 2023 offers: no strict key exchange, and a cipher whose messages can be dropped unseen.
-#[tokio::test]
-async fn a_target_without_strict_key_exchange_is_opened_only_with_gcm() {
-    use russh::{cipher, kex, server};
-
-    struct Old;
-    impl server::Handler for Old {
-        type Error = russh::Error;
-    }
-    for (cipher, is_refused) in [(cipher::AES_256_CTR, true), (cipher::AES_256_GCM, false)] {
-        let mut bench = Bench::silent();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        bench.port = listener.local_addr().unwrap().port();
-        let key = bench.vault.load("other").unwrap();
-        let line = KnownHosts::line("127.0.0.1", bench.port, key.public_key());
-        let config = server::Config {
-            keys: vec![key],
-            preferred: Preferred {
-                kex: Cow::Borrowed(&[kex::CURVE25519]),
-                cipher: vec![cipher].into(),
-                ..Ssh::default().preferred()
-            },
-            ..server::Config::default()
-        };
-        tokio::spawn(async move {
-            let (stream, _) = listener.accept().await.unwrap();
-            server::run_stream(Arc::new(config), stream, Old).await.unwrap().await
-        });
-
-        let problem = bench.trusting(&line).problem().await;
-        // With GCM it goes on, to a login that this server refuses.
-        let refused = matches!(problem, DialProblem::Terrapin);
-        assert_eq!(refused, is_refused, "{problem}");
-        assert!(refused || matches!(problem, DialProblem::LoginRefused { .. }), "{problem}");
-    }
 }

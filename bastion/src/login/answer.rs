@@ -7,7 +7,7 @@ use russh::{MethodKind, MethodSet, server::Auth};
 #[derive(Debug, PartialEq, Eq)]
 pub enum KeyAnswer {
     /// It is bound: she is in.
-    Success(Principal),
+    Success(Box<Principal>),
     /// One step is done: reject with partial success and go on with keyboard-interactive alone.
     PartialSuccess,
     /// The user name can be nobody's.
@@ -20,7 +20,7 @@ pub enum InteractiveAnswer {
     /// Ask the client this, and come back with its answers.
     Ask(Question),
     /// She is in.
-    Success(Principal),
+    Success(Box<Principal>),
     /// She is not. What could be said was said in the round before.
     Failure,
 }

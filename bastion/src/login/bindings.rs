@@ -37,6 +37,13 @@ pub struct Binding {
     pub email: Option<String>,
     /// Her groups at that sign-in.
     pub groups: BTreeSet<String>,
+    /// How she signed in, in the provider's words. A binding of before this was kept has none, and no rule that asks
+    /// for one takes it.
+    #[serde(default)]
+    pub amr: BTreeSet<String>,
+    /// How far the provider trusted that sign-in; none in a binding of before this was kept.
+    #[serde(default)]
+    pub acr: Option<String>,
     /// When she signed in: seconds since 1970 (UTC).
     pub created_at: i64,
     /// From when on the key alone is not enough any more: seconds since 1970 (UTC).
@@ -92,6 +99,8 @@ impl Binding {
             name: principal.name.clone(),
             email: principal.email.clone(),
             groups: principal.groups.clone(),
+            amr: principal.amr.clone(),
+            acr: principal.acr.clone(),
             created_at: principal.signed_in_at,
             expires_at: principal.signed_in_at.saturating_add(seconds),
             last_used_at: principal.signed_in_at,
@@ -267,6 +276,8 @@ mod tests {
             source: "127.0.0.1".parse().unwrap(),
             key: Some("SHA256:a".into()),
             signed_in_at: now,
+            amr: BTreeSet::from(["mfa".to_owned()]),
+            acr: Some("urn:example:strong".into()),
         };
         Binding::new("SHA256:a".into(), &principal, Duration::from_secs(3600))
     }
@@ -283,6 +294,21 @@ mod tests {
         assert_eq!(bindings.find("SHA256:a", 1000 + HOUR - 1).unwrap(), Some(binding_of("1", 1000)));
         assert_eq!(bindings.find("SHA256:a", 1000 + HOUR).unwrap(), None);
         assert_eq!(bindings.find("SHA256:b", 1000).unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_binding_of_before_sign_in_methods_were_kept_still_counts_and_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let bindings = Bindings::open(folder.path()).unwrap();
+        let old = r#"{"version":1,"fingerprint":"SHA256:a","issuer":"https://id.example","subject":"1","name":"alice",
+            "email":null,"groups":["sre"],"created_at":1000,"expires_at":4600,"last_used_at":1000,"source":"127.0.0.1"}"#;
+        bindings.tree.insert("SHA256:a", old).unwrap();
+
+        let found = bindings.find("SHA256:a", 1000).unwrap().unwrap();
+        assert_eq!(found, Binding { amr: BTreeSet::new(), acr: None, ..binding_of("1", 1000) });
+
+        bindings.used(&found, 1001, found.source).unwrap();
+        assert_eq!(bindings.find("SHA256:a", 1001).unwrap().unwrap().last_used_at, 1001);
     }
 
     #[tokio::test]

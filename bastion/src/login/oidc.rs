@@ -45,6 +45,9 @@ const CLOCK_SKEW_SECONDS: i64 = 60;
 const GROUPS_MAX: usize = 500;
 const CLAIMS_BYTES_MAX: usize = 64 * 1024;
 
+/// A sign-in takes one or two ways of proving who one is, and RFC 8176 names about twenty.
+const AMR_MAX: usize = 32;
+
 /// RFC-like bound of OpenID Connect Core, section 2: `sub` has at most 255 ASCII characters.
 const SUBJECT_BYTES_MAX: usize = 255;
 
@@ -56,6 +59,8 @@ pub struct Identity {
     pub(super) name: Name,
     pub(super) email: Option<String>,
     pub(super) groups: BTreeSet<String>,
+    pub(super) amr: BTreeSet<String>,
+    pub(super) acr: Option<String>,
 }
 
 /// Why a provider could not be used, or its word not be taken. Holds no token and nothing of a body.
@@ -344,30 +349,44 @@ impl Provider {
             subject: subject.to_owned(),
             name,
             email: email.map(str::to_owned),
-            groups: self.groups(claims.get(&self.settings.groups_claim))?,
+            groups: texts(claims, &self.settings.groups_claim, GROUPS_MAX)?,
+            amr: texts(claims, "amr", AMR_MAX)?,
+            acr: acr(claims)?,
         })
     }
+}
 
-    fn groups(&self, claim: Option<&Value>) -> Result<BTreeSet<String>, ProviderFault> {
-        let claim_name = &self.settings.groups_claim;
-        let wrong = |what: &str| ProviderFault::Unproven(format!("its claim {claim_name:?} {what}"));
-        let listed: Vec<&str> = match claim {
-            None | Some(Value::Null) => Vec::new(),
-            Some(Value::String(one)) => vec![one],
-            Some(Value::Array(many)) => many
-                .iter()
-                .map(Value::as_str)
-                .collect::<Option<_>>()
-                .ok_or_else(|| wrong("holds more than texts"))?,
-            Some(_) => return Err(wrong("is no list of texts")),
-        };
-        if listed.len() > GROUPS_MAX {
-            return Err(wrong("lists more than 500 groups"));
-        }
-        if !listed.iter().all(|g| is_plain(g)) {
-            return Err(wrong("has a group with control characters"));
-        }
-        Ok(listed.into_iter().map(str::to_owned).collect())
+/// A claim that lists texts, or has one alone; none if it is not there.
+fn texts(
+    claims: &Map<String, Value>,
+    claim: &str,
+    count_max: usize,
+) -> Result<BTreeSet<String>, ProviderFault> {
+    let wrong = |what: &str| ProviderFault::Unproven(format!("its claim {claim:?} {what}"));
+    let listed: Vec<&str> = match claims.get(claim) {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(many)) => many
+            .iter()
+            .map(Value::as_str)
+            .collect::<Option<_>>()
+            .ok_or_else(|| wrong("holds more than texts"))?,
+        Some(_) => return Err(wrong("is no list of texts")),
+    };
+    if listed.len() > count_max {
+        return Err(wrong(&format!("lists more than {count_max}")));
+    }
+    if !listed.iter().all(|text| is_plain(text)) {
+        return Err(wrong("has a text that is empty, too long or with control characters"));
+    }
+    Ok(listed.into_iter().map(str::to_owned).collect())
+}
+
+fn acr(claims: &Map<String, Value>) -> Result<Option<String>, ProviderFault> {
+    match claims.get("acr") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(acr)) if is_plain(acr) => Ok(Some(acr.clone())),
+        Some(_) => Err(ProviderFault::Unproven("its claim \"acr\" is no plain text".into())),
     }
 }
 

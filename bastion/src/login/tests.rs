@@ -81,6 +81,8 @@ impl Bench {
             source: "127.0.0.1".parse().unwrap(),
             key: Some(fingerprint(key)),
             signed_in_at: now,
+            amr: ["mfa".to_owned()].into(),
+            acr: Some("urn:example:strong".into()),
         };
         let binding = Binding::new(fingerprint(key), &principal, self.login.settings.binding);
         self.login.bindings.bind(binding, now).await.unwrap();
@@ -135,7 +137,9 @@ async fn a_bound_key_signs_in_its_owner_alone_and_only_while_the_binding_lives()
         assert_eq!((principal.subject.as_str(), principal.name.as_str()), ("7", "alice"));
         assert_eq!(principal.key, Some(fingerprint(&key(1))));
         assert_eq!(principal.signed_in_at, bench.now.load(Ordering::Relaxed));
-        assert_eq!(caller.principal(), Some(&principal));
+        assert_eq!(principal.amr, ["mfa".to_owned()].into());
+        assert_eq!(principal.acr.as_deref(), Some("urn:example:strong"));
+        assert_eq!(caller.principal(), Some(&*principal));
     }
     for (user, key) in [("bob", key(1)), ("alice", key(2)), ("web1%alice", key(1))] {
         assert_eq!(bench.caller().key_proven(user, &key), KeyAnswer::PartialSuccess);

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::{
     Decision, Policy,
-    rule::{Action, Case, Mismatch, Rule},
+    rule::{Action, Exception, Rule},
+    scope::{Case, Mismatch, Scope},
 };
 use crate::{Name, Request};
 
@@ -23,6 +24,9 @@ pub struct Explanation {
     pub why: Option<String>,
     /// What was asked.
     pub asked: Asked,
+    /// What was taken for granted, because nobody said it and some rule asks for it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub assumed: Vec<String>,
     /// Seconds that the session may last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub longest_s: Option<u64>,
@@ -49,6 +53,16 @@ pub struct Asked {
     pub channel: String,
     /// Seconds since 1970 (UTC).
     pub at: i64,
+    /// The address she calls from, if it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// How old her sign-in is.
+    pub signed_in_ago_s: i64,
+    /// How she signed in.
+    pub amr: Vec<String>,
+    /// The level of her sign-in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acr: Option<String>,
 }
 
 /// One rule, held against the request.
@@ -64,6 +78,37 @@ pub struct RuleExplained {
     pub matches: bool,
     /// If not, every reason.
     pub because: Vec<String>,
+    /// Its exceptions, each held against the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<ExceptionExplained>,
+}
+
+/// One exception of a rule, held against the request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ExceptionExplained {
+    /// Which of its rule's, from 1.
+    pub number: usize,
+    /// Its line in the policy file.
+    pub line: usize,
+    /// What it is about.
+    pub says: String,
+    /// Whether it matches, so that its rule does not.
+    pub matches: bool,
+    /// If not, every reason.
+    pub because: Vec<String>,
+}
+
+/// What a rule may want to know of a caller beside her name and her groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Where she calls from.
+    Source,
+    /// When she signed in.
+    Age,
+    /// How she signed in.
+    Amr,
+    /// The level of her sign-in.
+    Acr,
 }
 
 impl Policy {
@@ -74,30 +119,14 @@ impl Policy {
         let decided = self.decide(request);
         let login = self.login(request, &groups, &kind).ok();
         let held_against = login.clone().or(request.login.clone());
-        let explained = |rule: &Rule| {
-            let because = match &held_against {
-                Some(login) => {
-                    let case = Case {
-                        principal: &request.principal,
-                        groups: &groups,
-                        target: &request.target,
-                        login,
-                        kind: &kind,
-                        now: request.now,
-                    };
-                    rule.mismatches(&case).map(|missed| reason(rule, &case, missed)).collect()
-                }
-                None => vec!["no login was asked for, and none is meant".to_owned()],
-            };
-            let action = word(rule.action);
-            RuleExplained {
-                rule: rule.name.to_string(),
-                line: rule.line,
-                action,
-                matches: because.is_empty(),
-                because,
-            }
-        };
+        let case = held_against.as_ref().map(|login| Case {
+            principal: &request.principal,
+            groups: &groups,
+            target: &request.target,
+            login,
+            kind: &kind,
+            now: request.now,
+        });
         let (decision, rule, why, limits) = match &decided {
             Decision::Allow(grant) => ("allow", Some(grant.rule().to_owned()), None, grant.limits()),
             Decision::Deny(denial) => {
@@ -113,17 +142,86 @@ impl Policy {
             rule,
             why,
             asked: Asked {
-                user: request.principal.name.to_string(),
                 groups: groups.iter().map(|group| group.to_string()).collect(),
-                target: request.target.name.to_string(),
                 login: login.as_ref().map(Name::to_string),
-                channel: kind.to_string(),
-                at: request.now,
+                ..asked(request)
             },
+            assumed: Vec::new(),
             longest_s: limits.longest.map(|longest| longest.as_secs()),
             idle_s: limits.idle.map(|idle| idle.as_secs()),
-            rules: self.rules.iter().map(explained).collect(),
+            rules: self.rules.iter().map(|rule| explained(rule, case.as_ref())).collect(),
         }
+    }
+
+    /// Whether some rule, or an exception of one, asks for this.
+    pub fn wants(&self, wanted: Wanted) -> bool {
+        let asks = |scope: &Scope| match wanted {
+            Wanted::Source => !scope.from.is_empty(),
+            Wanted::Age => scope.max_age.is_some(),
+            Wanted::Amr => !scope.amr.is_empty(),
+            Wanted::Acr => !scope.acr.is_empty(),
+        };
+        let asks_in_exceptions = |rule: &Rule| rule.exceptions.iter().any(|one| asks(&one.scope));
+        self.rules.iter().any(|rule| asks(&rule.scope) || asks_in_exceptions(rule))
+    }
+}
+
+fn asked(request: &Request) -> Asked {
+    let Request { principal, target, opening, now, .. } = request;
+    let source = principal.source.to_canonical();
+    Asked {
+        user: principal.name.to_string(),
+        groups: Vec::new(),
+        target: target.name.to_string(),
+        login: None,
+        channel: opening.kind().to_string(),
+        at: *now,
+        from: (!source.is_unspecified()).then(|| source.to_string()),
+        signed_in_ago_s: now.saturating_sub(principal.signed_in_at),
+        amr: principal.amr.iter().cloned().collect(),
+        acr: principal.acr.clone(),
+    }
+}
+
+/// A rule and its exceptions, held against a case; there is none without a login.
+fn explained(rule: &Rule, case: Option<&Case<'_>>) -> RuleExplained {
+    let exceptions: Vec<ExceptionExplained> = match case {
+        Some(case) => rule.exceptions.iter().map(|exception| excepted(rule, exception, case)).collect(),
+        None => vec![],
+    };
+    let because: Vec<String> = match case {
+        None => vec!["no login was asked for, and none is meant".to_owned()],
+        Some(case) => {
+            let missed: Vec<String> =
+                rule.mismatches(case).map(|missed| reason(&rule.scope, case, missed)).collect();
+            match missed.is_empty() {
+                true => rule.excepted(case).map(|exception| format!("it {}", exception.unmet())).collect(),
+                false => missed,
+            }
+        }
+    };
+    RuleExplained {
+        rule: rule.name.to_string(),
+        line: rule.line,
+        action: word(rule.action),
+        matches: because.is_empty(),
+        because,
+        exceptions,
+    }
+}
+
+fn excepted(rule: &Rule, exception: &Exception, case: &Case<'_>) -> ExceptionExplained {
+    let Exception { number, line, scope } = exception;
+    let because: Vec<String> = scope
+        .mismatches(case, rule.unknown_in_exceptions())
+        .map(|missed| reason(scope, case, missed))
+        .collect();
+    ExceptionExplained {
+        number: *number,
+        line: *line,
+        says: scope.to_string(),
+        matches: because.is_empty(),
+        because,
     }
 }
 
@@ -134,15 +232,15 @@ fn word(action: Action) -> &'static str {
     }
 }
 
-fn reason(rule: &Rule, case: &Case<'_>, missed: Mismatch) -> String {
+fn reason(scope: &Scope, case: &Case<'_>, missed: Mismatch) -> String {
     match missed {
         Mismatch::Who => format!("it is not about {}", case.principal.name),
         Mismatch::Target => format!("it is not about target {}", case.target.name),
         Mismatch::Login => format!("it is not about login {}", case.login),
         Mismatch::Channel => format!("it is not about a {} channel", case.kind),
-        Mismatch::Time => match &rule.when {
-            Some(hours) => format!("it holds {hours} only"),
-            None => "it does not hold at this time".to_owned(),
+        _ => match scope.unmet(missed, case) {
+            Some(unmet) => format!("it {unmet}"),
+            None => "it does not hold".to_owned(),
         },
     }
 }
@@ -157,9 +255,16 @@ impl fmt::Display for Explanation {
             write!(f, ": {why}")?;
         }
         writeln!(f)?;
+        for assumed in &self.assumed {
+            writeln!(f, "  assumed: {assumed}")?;
+        }
         for rule in &self.rules {
             let verdict = if rule.matches { "matches".to_owned() } else { rule.because.join("; ") };
             writeln!(f, "  {:>4}  {} ({}): {verdict}", rule.line, rule.rule, rule.action)?;
+            for exception in rule.exceptions.iter().filter(|_| rule.matches) {
+                let ExceptionExplained { number, line, because, .. } = exception;
+                writeln!(f, "  {line:>4}    exception {number} does not: {}", because.join("; "))?;
+            }
         }
         Ok(())
     }

@@ -69,6 +69,14 @@ pub enum PolicyProblem {
     Days { rule: String, value: String },
     #[error("rule {rule:?} has {value:?} among its hours")]
     Hours { rule: String, value: String },
+    #[error("rule {rule:?} has {value:?} among its from, which is no network")]
+    Network { rule: String, value: String },
+    #[error("rule {rule:?} has {value:?} among its from, and bits of it are set beyond its prefix")]
+    BitsBeyond { rule: String, value: String },
+    #[error("rule {rule:?} has {value:?} among its {key}, which no provider says")]
+    Claim { rule: String, key: &'static str, value: String },
+    #[error("rule {rule:?} makes an exception of everything, and would never match")]
+    ExceptsAll { rule: String },
     #[error("rule {rule:?} has {value:?} as time zone, and no time zone is called so")]
     Zone { rule: String, value: String },
 }

@@ -1,20 +1,19 @@
 //! The text of policy.toml, read: a policy, or what is wrong with it.
 
+mod scope;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
-use jiff::tz::TimeZone;
 use toml::Spanned;
 
 use super::{
     Limits, Policy,
     fault::{FILE_BYTES_MAX, PolicyFault, PolicyProblem},
-    hours::{self, Hours, Span},
-    pattern::Pattern,
-    rule::{Action, Group, Groups, KindPattern, Rule},
-    shape::{GroupFile, GroupTable, PolicyFile, RuleFile, WhenFile},
+    rule::{Action, Exception, Group, Groups, Rule},
+    shape::{GroupFile, GroupTable, PolicyFile, RuleFile, ScopeFile, UnlessFile},
 };
 use crate::{Name, Printable, nearest};
 
@@ -33,12 +32,12 @@ impl Policy {
             let problem = PolicyProblem::TooLarge(text.len());
             return Err(reader.fault(0, problem, "fewer rules, with patterns and groups"));
         }
-        let file: PolicyFile = toml::from_str(text).map_err(|error| reader.toml_fault(&error))?;
+        let mut file: PolicyFile = toml::from_str(text).map_err(|error| reader.toml_fault(&error))?;
         let groups =
             file.groups.iter().map(|(name, group)| reader.group(name, group)).collect::<Result<_, _>>()?;
         let mut rules: Vec<Rule> = Vec::with_capacity(file.rules.len());
         let mut lines: BTreeMap<Name, usize> = BTreeMap::new();
-        for rule in &file.rules {
+        for rule in &mut file.rules {
             let read = reader.rule(rule, &groups)?;
             if let Some(line) = lines.insert(read.name.clone(), read.line) {
                 let problem = PolicyProblem::RuleTwice(read.name.to_string(), line);
@@ -49,8 +48,6 @@ impl Policy {
         Ok(Policy { groups, rules })
     }
 }
-
-type Texts = Option<Spanned<Vec<Spanned<String>>>>;
 
 /// Turns what serde understood into a policy, and knows where everything stands.
 struct Reader<'a> {
@@ -116,7 +113,7 @@ impl Reader<'_> {
         Ok((name, Group { members, provider: provider.0.clone() }))
     }
 
-    fn rule(&self, file: &RuleFile, groups: &Groups) -> Result<Rule, PolicyFault> {
+    fn rule(&self, file: &mut RuleFile, groups: &Groups) -> Result<Rule, PolicyFault> {
         let at = file.name.span().start;
         let name: Name = file.name.get_ref().parse().map_err(|_| {
             let problem = PolicyProblem::RuleName(shown(file.name.get_ref()));
@@ -125,14 +122,9 @@ impl Reader<'_> {
         let rule = name.as_str();
         let rule = Rule {
             action: self.action(rule, &file.action)?,
-            users: self.patterns(rule, "users", &file.users)?,
-            groups: self.groups(rule, &file.groups, groups)?,
-            targets: self.patterns(rule, "targets", &file.targets)?,
-            labels: self.labels(rule, &file.labels)?,
-            logins: self.patterns(rule, "logins", &file.logins)?,
+            scope: self.scope(rule, &file.take_scope(), groups)?,
+            exceptions: self.exceptions(rule, file, groups)?,
             login: self.login(rule, &file.login)?,
-            channels: self.channels(rule, &file.channels)?,
-            when: file.when.as_ref().map(|when| self.hours(rule, when)).transpose()?,
             limits: Limits {
                 longest: self.duration(rule, "longest", &file.longest)?,
                 idle: self.duration(rule, "idle", &file.idle)?,
@@ -143,20 +135,48 @@ impl Reader<'_> {
         self.makes_sense(file, rule)
     }
 
+    fn exceptions(
+        &self,
+        rule: &str,
+        file: &RuleFile,
+        groups: &Groups,
+    ) -> Result<Vec<Exception>, PolicyFault> {
+        let Some(unless) = &file.unless else { return Ok(vec![]) };
+        let at = unless.span().start;
+        let all: Vec<(usize, &ScopeFile)> = match unless.get_ref() {
+            UnlessFile::One(one) => vec![(at, one)],
+            UnlessFile::Several(all) => all.iter().map(|one| (one.span().start, one.get_ref())).collect(),
+        };
+        if all.is_empty() {
+            let problem = PolicyProblem::EmptyList { rule: rule.to_owned(), key: "unless" };
+            return Err(self.fault(at, problem, "leave it out"));
+        }
+        let read = |(before, (at, file)): (usize, (usize, &ScopeFile))| {
+            let scope = self.scope(rule, file, groups)?;
+            if scope.is_everything() {
+                let problem = PolicyProblem::ExceptsAll { rule: rule.to_owned() };
+                let way_out = "say what is excepted, as in unless = { groups = [\"...\"] }, or leave it out";
+                return Err(self.fault(at, problem, way_out));
+            }
+            Ok(Exception { number: before + 1, line: self.line(at), scope })
+        };
+        all.into_iter().enumerate().map(read).collect()
+    }
+
     /// What each key may say on its own, together may still mean nothing.
     fn makes_sense(&self, file: &RuleFile, rule: Rule) -> Result<Rule, PolicyFault> {
         let at = file.name.span().start;
         let name = || rule.name.to_string();
-        if rule.users.is_empty() && rule.groups.is_empty() {
+        if rule.scope.users.is_empty() && rule.scope.groups.is_empty() {
             let problem = PolicyProblem::NobodyNamed { rule: name() };
             return Err(self.fault(at, problem, "groups = [\"...\"], or users = [\"*\"] for everybody"));
         }
-        if rule.targets.is_empty() && rule.labels.is_empty() {
+        if rule.scope.targets.is_empty() && rule.scope.labels.is_empty() {
             let problem = PolicyProblem::NoTargetNamed { rule: name() };
             return Err(self.fault(at, problem, "labels = { env = \"...\" }, or targets = [\"*\"] for all"));
         }
         if let (Some(login), Some(file)) = (&rule.login, &file.login)
-            && !rule.admits_login(login)
+            && !rule.scope.admits_login(login)
         {
             let problem = PolicyProblem::LoginNotAdmitted { rule: name(), value: login.to_string() };
             return Err(self.fault(file.span().start, problem, format!("add \"{login}\" to its logins")));
@@ -191,68 +211,6 @@ impl Reader<'_> {
         }
     }
 
-    fn patterns(&self, rule: &str, key: &'static str, texts: &Texts) -> Result<Vec<Pattern>, PolicyFault> {
-        let read = |text: &Spanned<String>| {
-            Pattern::for_names(text.get_ref()).ok_or_else(|| {
-                let problem =
-                    PolicyProblem::Pattern { rule: rule.to_owned(), key, value: shown(text.get_ref()) };
-                self.fault(
-                    text.span().start,
-                    problem,
-                    "letters, digits, '.', '_', '-', and the wildcards '*' and '?'",
-                )
-            })
-        };
-        self.list(rule, key, texts, read)
-    }
-
-    fn groups(&self, rule: &str, texts: &Texts, known: &Groups) -> Result<Vec<Name>, PolicyFault> {
-        let read = |text: &Spanned<String>| -> Result<Vec<Name>, PolicyFault> {
-            let pattern = Pattern::for_names(text.get_ref());
-            let found: Vec<Name> = known
-                .keys()
-                .filter(|name| pattern.as_ref().is_some_and(|pattern| pattern.matches(name.as_str())))
-                .cloned()
-                .collect();
-            if !found.is_empty() {
-                return Ok(found);
-            }
-            let problem = PolicyProblem::NoGroup { rule: rule.to_owned(), group: shown(text.get_ref()) };
-            let way_out = did_you_mean(text.get_ref(), known.keys().map(Name::as_str)).unwrap_or_else(|| {
-                let name = text.get_ref().parse::<Name>().map_or("NAME".to_owned(), |name| name.to_string());
-                format!("add it to [groups]: {name} = {{ provider = \"...\" }}, or {name} = [\"alice\"]")
-            });
-            Err(self.fault(text.span().start, problem, way_out))
-        };
-        Ok(self.list(rule, "groups", texts, read)?.into_iter().flatten().collect())
-    }
-
-    fn labels(
-        &self,
-        rule: &str,
-        labels: &Option<Spanned<BTreeMap<String, Spanned<String>>>>,
-    ) -> Result<Vec<(String, Pattern)>, PolicyFault> {
-        let Some(labels) = labels else { return Ok(vec![]) };
-        if labels.get_ref().is_empty() {
-            let problem = PolicyProblem::EmptyList { rule: rule.to_owned(), key: "labels" };
-            return Err(self.fault(labels.span().start, problem, "leave it out"));
-        }
-        let read = |(key, value): (&String, &Spanned<String>)| match Pattern::for_values(value.get_ref()) {
-            Some(pattern) => Ok((key.clone(), pattern)),
-            None => {
-                let value_shown = shown(value.get_ref());
-                let problem =
-                    PolicyProblem::Pattern { rule: rule.to_owned(), key: "labels", value: value_shown };
-                Err(self.fault(
-                    value.span().start,
-                    problem,
-                    "1 to 128 printable characters; '*' for any value",
-                ))
-            }
-        };
-        labels.get_ref().iter().map(read).collect()
-    }
-
     fn login(&self, rule: &str, login: &Option<Spanned<String>>) -> Result<Option<Name>, PolicyFault> {
         let Some(login) = login else { return Ok(None) };
         let name = login.get_ref().parse().map_err(|_| {
@@ -260,59 +218,6 @@ impl Reader<'_> {
             self.fault(login.span().start, problem, "one login, without wildcards; `logins` takes those")
         })?;
         Ok(Some(name))
-    }
-
-    fn channels(&self, rule: &str, texts: &Texts) -> Result<Vec<KindPattern>, PolicyFault> {
-        const KINDS: [&str; 5] = ["terminal", "shell", "exec", "subsystem", "sftp"];
-        let read = |text: &Spanned<String>| match text.get_ref().as_str() {
-            "terminal" => Ok(KindPattern::Terminal),
-            "shell" => Ok(KindPattern::Shell),
-            "exec" => Ok(KindPattern::Exec),
-            "subsystem" => Ok(KindPattern::AnySubsystem),
-            "sftp" => Ok(KindPattern::Subsystem("sftp".to_owned())),
-            other => match other.strip_prefix("subsystem:") {
-                Some(name) if !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic()) => {
-                    Ok(KindPattern::Subsystem(name.to_owned()))
-                }
-                _ => {
-                    let problem = PolicyProblem::Kind { rule: rule.to_owned(), value: shown(other) };
-                    let way_out = did_you_mean(other, KINDS)
-                        .unwrap_or_else(|| format!("one of {}, subsystem:NAME", KINDS.join(", ")));
-                    Err(self.fault(text.span().start, problem, way_out))
-                }
-            },
-        };
-        self.list(rule, "channels", texts, read)
-    }
-
-    fn hours(&self, rule: &str, when: &WhenFile) -> Result<Hours, PolicyFault> {
-        let rule_name = || rule.to_owned();
-        let zone = TimeZone::get(when.zone.get_ref()).map_err(|_| {
-            let problem = PolicyProblem::Zone { rule: rule_name(), value: shown(when.zone.get_ref()) };
-            let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-            let way_out = did_you_mean(when.zone.get_ref(), known.iter().map(String::as_str));
-            self.fault(
-                when.zone.span().start,
-                problem,
-                way_out.unwrap_or("for example \"Europe/Berlin\" or \"UTC\"".into()),
-            )
-        })?;
-        let days = self.list(rule, "days", &when.days, |text| {
-            hours::days(text.get_ref()).ok_or_else(|| {
-                let problem = PolicyProblem::Days { rule: rule_name(), value: shown(text.get_ref()) };
-                self.fault(text.span().start, problem, "\"mon\", or \"mon-fri\"")
-            })
-        })?;
-        let spans = self.list(rule, "hours", &when.hours, |text| {
-            Span::parse(text.get_ref()).ok_or_else(|| {
-                let problem = PolicyProblem::Hours { rule: rule_name(), value: shown(text.get_ref()) };
-                self.fault(text.span().start, problem, "\"08:00-18:00\", or \"22:00-06:00\" for a night")
-            })
-        })?;
-        let days =
-            if when.days.is_none() { hours::every_day() } else { days.into_iter().flatten().collect() };
-        let spans = if spans.is_empty() { vec![Span::WHOLE_DAY] } else { spans };
-        Ok(Hours { days, spans, zone })
     }
 
     fn duration(
@@ -332,22 +237,6 @@ impl Reader<'_> {
             ));
         };
         Ok(Some(duration))
-    }
-
-    /// A list that is not there says nothing; one that is there and empty would match nothing, which nobody means.
-    fn list<T>(
-        &self,
-        rule: &str,
-        key: &'static str,
-        texts: &Texts,
-        read: impl Fn(&Spanned<String>) -> Result<T, PolicyFault>,
-    ) -> Result<Vec<T>, PolicyFault> {
-        let Some(texts) = texts else { return Ok(vec![]) };
-        if texts.get_ref().is_empty() {
-            let problem = PolicyProblem::EmptyList { rule: rule.to_owned(), key };
-            return Err(self.fault(texts.span().start, problem, "leave it out, or use [\"*\"]"));
-        }
-        texts.get_ref().iter().map(read).collect()
     }
 }
 

@@ -25,6 +25,11 @@ impl Pattern {
         (!text.is_empty() && text.len() <= PATTERN_BYTES_MAX).then(|| Pattern(text.to_owned()))
     }
 
+    /// Whether every text is what the pattern describes.
+    pub(crate) fn is_any(&self) -> bool {
+        self.0.bytes().all(|byte| byte == b'*')
+    }
+
     /// Whether `text`, the whole of it, is what the pattern describes.
     ///
     /// It never goes back further than the last `*`, so the work is at most the product of both lengths.

@@ -1,12 +1,15 @@
-//! One rule, and whether it matches.
+//! One rule with its exceptions, and whether it matches.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
-use super::{hours::Hours, pattern::Pattern};
-use crate::{Kind, Limits, Name, Principal, Target, notice::Spoken};
+use super::{
+    scope::{Case, KindPattern, Mismatch, Scope, Unknown, joined},
+    unmet::Unmet,
+};
+use crate::{Limits, Name, Principal, Target, notice::Spoken};
 
 /// One rule of a policy.
 #[derive(Clone, Debug)]
@@ -15,16 +18,22 @@ pub(crate) struct Rule {
     /// Where it stands in its file.
     pub(super) line: usize,
     pub(super) action: Action,
-    pub(super) users: Vec<Pattern>,
-    pub(super) groups: Vec<Name>,
-    pub(super) targets: Vec<Pattern>,
-    pub(super) labels: Vec<(String, Pattern)>,
-    pub(super) logins: Vec<Pattern>,
+    pub(super) scope: Scope,
+    /// Where one of these fits, the rule does not match.
+    pub(super) exceptions: Vec<Exception>,
     /// The login that is meant when a caller names none.
     pub(super) login: Option<Name>,
-    pub(super) channels: Vec<KindPattern>,
-    pub(super) when: Option<Hours>,
     pub(super) limits: Limits,
+}
+
+/// What a rule is not about.
+#[derive(Clone, Debug)]
+pub(crate) struct Exception {
+    /// Which of its rule's, from 1.
+    pub(super) number: usize,
+    /// Where it stands in its file.
+    pub(super) line: usize,
+    pub(super) scope: Scope,
 }
 
 /// What a rule says about that which it matches.
@@ -32,16 +41,6 @@ pub(crate) struct Rule {
 pub(crate) enum Action {
     Allow,
     Deny,
-}
-
-/// Which kinds of channel a rule is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum KindPattern {
-    Terminal,
-    Shell,
-    Exec,
-    AnySubsystem,
-    Subsystem(String),
 }
 
 /// A group: people by name, and whoever a provider says is in a group of its own.
@@ -58,87 +57,78 @@ impl Group {
     }
 }
 
-/// Who wants what, where, as whom and when: what each rule is held against.
-#[derive(Clone, Copy)]
-pub(crate) struct Case<'a> {
-    pub(super) principal: &'a Principal,
-    /// Of the policy's groups, those that she is in.
-    pub(super) groups: &'a BTreeSet<&'a Name>,
-    pub(super) target: &'a Target,
-    pub(super) login: &'a Name,
-    pub(super) kind: &'a Kind,
-    pub(super) now: i64,
-}
-
-/// Why a rule does not match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mismatch {
-    Who,
-    Target,
-    Login,
-    Channel,
-    Time,
-}
-
-/// Whether one part of a rule fits a case.
-type Check = fn(&Rule, &Case<'_>) -> bool;
-
 impl Rule {
     pub(super) fn matches(&self, case: &Case<'_>) -> bool {
-        self.mismatches(case).next().is_none()
+        self.scope.fits(case, self.unknown()) && self.excepted(case).next().is_none()
     }
 
-    /// Everything in which the rule and the case differ; nothing if it matches.
+    /// Everything in which the rule, without its exceptions, and the case differ.
     pub(super) fn mismatches<'a>(&'a self, case: &'a Case<'a>) -> impl Iterator<Item = Mismatch> + 'a {
-        let checks: [(Mismatch, Check); 5] = [
-            (Mismatch::Who, |rule, case| rule.is_about(case.principal, case.groups)),
-            (Mismatch::Target, |rule, case| rule.covers(case.target)),
-            (Mismatch::Login, |rule, case| rule.admits_login(case.login)),
-            (Mismatch::Channel, |rule, case| rule.admits_kind(case.kind)),
-            (Mismatch::Time, |rule, case| rule.holds_at(case.now)),
-        ];
-        checks.into_iter().filter(move |(_, holds)| !holds(self, case)).map(|(mismatch, _)| mismatch)
+        self.scope.mismatches(case, self.unknown())
     }
 
-    pub(super) fn is_about(&self, principal: &Principal, groups: &BTreeSet<&Name>) -> bool {
-        self.users.iter().any(|user| user.matches(principal.name.as_str()))
-            || self.groups.iter().any(|group| groups.contains(group))
+    /// The exceptions that fit.
+    pub(super) fn excepted<'a>(&'a self, case: &'a Case<'a>) -> impl Iterator<Item = &'a Exception> + 'a {
+        let unknown = self.unknown_in_exceptions();
+        self.exceptions.iter().filter(move |exception| exception.scope.fits(case, unknown))
     }
 
-    pub(super) fn covers(&self, target: &Target) -> bool {
-        let named = self.targets.is_empty()
-            || self.targets.iter().any(|pattern| pattern.matches(target.name.as_str()));
-        let label = |(key, pattern): &(String, Pattern)| {
-            target.labels.get(key).is_some_and(|value| pattern.matches(value))
+    /// The kinds of channel that it or an exception names.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = &KindPattern> {
+        let excepted = self.exceptions.iter().flat_map(|exception| &exception.scope.channels);
+        self.scope.channels.iter().chain(excepted)
+    }
+
+    /// A time that no calendar knows is within every rule that denies and outside every one that allows.
+    fn unknown(&self) -> Unknown {
+        if self.action == Action::Deny { Unknown::Fits } else { Unknown::DoesNotFit }
+    }
+
+    /// The other way round: an exception of a deny rule lets through.
+    pub(super) fn unknown_in_exceptions(&self) -> Unknown {
+        if self.action == Action::Deny { Unknown::DoesNotFit } else { Unknown::Fits }
+    }
+
+    /// Whether it can match this caller on this target, in some way, at some time.
+    pub(super) fn may_match(&self, principal: &Principal, groups: &BTreeSet<&Name>, target: &Target) -> bool {
+        let about = |scope: &Scope| scope.is_about(principal, groups) && scope.covers(target);
+        let always = |exception: &Exception| about(&exception.scope) && exception.scope.is_unconditional();
+        about(&self.scope) && !self.exceptions.iter().any(always)
+    }
+
+    /// Whether it matches this caller on this target whatever she does.
+    pub(super) fn always_matches(
+        &self,
+        principal: &Principal,
+        groups: &BTreeSet<&Name>,
+        target: &Target,
+    ) -> bool {
+        let about = |scope: &Scope| scope.is_about(principal, groups) && scope.covers(target);
+        about(&self.scope)
+            && self.scope.is_unconditional()
+            && !self.exceptions.iter().any(|exception| about(&exception.scope))
+    }
+
+    /// Whether it can match this caller on this target as this login, by some channel, at some time.
+    pub(super) fn may_admit(
+        &self,
+        principal: &Principal,
+        groups: &BTreeSet<&Name>,
+        target: &Target,
+        login: &Name,
+    ) -> bool {
+        let about = |scope: &Scope| {
+            scope.is_about(principal, groups) && scope.covers(target) && scope.admits_login(login)
         };
-        named && self.labels.iter().all(label)
+        let always =
+            |exception: &Exception| about(&exception.scope) && exception.scope.is_unconditional_as_login();
+        about(&self.scope) && !self.exceptions.iter().any(always)
     }
 
-    pub(super) fn admits_login(&self, login: &Name) -> bool {
-        self.logins.is_empty() || self.logins.iter().any(|pattern| pattern.matches(login.as_str()))
-    }
-
-    pub(super) fn admits_kind(&self, kind: &Kind) -> bool {
-        self.channels.is_empty() || self.channels.iter().any(|pattern| pattern.matches(kind))
-    }
-
-    /// A time that no calendar knows is within every deny rule and outside every other.
-    pub(super) fn holds_at(&self, now: i64) -> bool {
-        match &self.when {
-            None => true,
-            Some(hours) => hours.hold_at(now).unwrap_or(self.action == Action::Deny),
-        }
-    }
-
-    /// Whether it speaks about whole targets: at any time, as any login, with any kind of channel.
-    pub(super) fn is_unconditional(&self) -> bool {
-        self.logins.is_empty() && self.channels.is_empty() && self.when.is_none()
-    }
-
-    /// The login that this rule means when a caller names none.
-    pub(super) fn login_meant(&self, target: &Target) -> Option<Name> {
-        let admitted = |login: &&Name| self.admits_login(login);
-        let own = self.login.iter().find(|login| target.logins.contains(login));
+    /// The login that this rule means when a caller names none, of those that are admitted.
+    pub(super) fn login_meant(&self, target: &Target, admits: impl Fn(&Name) -> bool) -> Option<Name> {
+        let admitted = |login: &&Name| admits(login);
+        let own = self.login.iter().filter(admitted).find(|login| target.logins.contains(login));
         let targets_default = target.default_login.iter().find(admitted);
         let mut all = target.logins.iter().filter(admitted);
         let only = match (all.next(), all.next()) {
@@ -149,72 +139,47 @@ impl Rule {
     }
 }
 
-impl KindPattern {
-    pub(super) fn matches(&self, kind: &Kind) -> bool {
-        match (self, kind) {
-            (KindPattern::Terminal, Kind::Terminal)
-            | (KindPattern::Shell, Kind::Shell)
-            | (KindPattern::Exec, Kind::Exec)
-            | (KindPattern::AnySubsystem, Kind::Subsystem(_)) => true,
-            (KindPattern::Subsystem(wanted), Kind::Subsystem(found)) => wanted == found,
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for KindPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            KindPattern::Terminal => f.write_str("terminal"),
-            KindPattern::Shell => f.write_str("shell"),
-            KindPattern::Exec => f.write_str("exec"),
-            KindPattern::AnySubsystem => f.write_str("subsystem"),
-            KindPattern::Subsystem(name) => f.write_str(name),
-        }
+impl Exception {
+    /// That it takes its rule out.
+    pub(super) fn unmet(&self) -> Unmet {
+        Unmet::Exception { number: self.number, line: self.line, says: self.scope.to_string() }
     }
 }
 
 /// A rule as a sentence, for `bastion check`.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let who: Vec<String> = (self.users.iter().map(|user| format!("user {user}")))
-            .chain(self.groups.iter().map(|group| format!("group {group}")))
-            .collect();
-        let labels: Vec<String> = self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let Scope { targets, labels, logins, channels, .. } = &self.scope;
         let verb = if self.action == Action::Allow { "may reach" } else { "may not reach" };
-        write!(f, "{}: {} {verb} ", self.name, who.join(" or "))?;
-        f.write_str(&list("target", "every target", &self.targets))?;
+        write!(f, "{}: {} {verb} {}", self.name, self.scope.who(), list("target", "every target", targets))?;
         if !labels.is_empty() {
-            write!(f, " with {}", labels.join(" and "))?;
+            write!(f, " with {}", self.scope.labels())?;
         }
-        write!(
-            f,
-            ", {}, {}",
-            list("as", "as any login", &self.logins),
-            list("by", "by any channel", &self.channels)
-        )?;
+        write!(f, ", {}, {}", list("as", "as any login", logins), list("by", "by any channel", channels))?;
         if let Some(login) = &self.login {
             write!(f, ", as {login} unless told otherwise")?;
         }
-        if let Some(hours) = &self.when {
-            write!(f, ", {hours}")?;
+        for condition in self.scope.conditions() {
+            write!(f, ", {condition}")?;
         }
         if let Some(longest) = self.limits.longest {
             write!(f, ", for at most {}", Spoken(longest))?;
         }
-        match self.limits.idle {
-            Some(idle) => write!(f, ", idle for at most {}", Spoken(idle)),
-            None => Ok(()),
+        if let Some(idle) = self.limits.idle {
+            write!(f, ", idle for at most {}", Spoken(idle))?;
         }
+        for exception in &self.exceptions {
+            write!(f, "; except {}", exception.scope)?;
+        }
+        Ok(())
     }
 }
 
 fn list<T: fmt::Display>(word: &str, every: &str, items: &[T]) -> String {
-    if items.is_empty() {
-        return every.to_owned();
+    match items.is_empty() {
+        true => every.to_owned(),
+        false => format!("{word} {}", joined(items)),
     }
-    let items: Vec<String> = items.iter().map(T::to_string).collect();
-    format!("{word} {}", items.join(" or "))
 }
 
 /// The groups of a policy, by the name that its rules use.

@@ -31,22 +31,75 @@ pub(super) struct GroupFile(pub(super) GroupTable);
 #[derive(Default)]
 pub(super) struct OneOrMore(pub(super) Vec<String>);
 
+/// A list, and where it and each of its texts stand.
+pub(super) type Texts = Option<Spanned<Vec<Spanned<String>>>>;
+pub(super) type Labels = Option<Spanned<BTreeMap<String, Spanned<String>>>>;
+
+/// A rule: what it is about, with the keys of [`ScopeFile`], and what is a rule's alone.
+///
+/// The keys stand here once more because serde's `flatten` would lose where the values stand.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RuleFile {
     pub(super) name: Spanned<String>,
     pub(super) action: Spanned<String>,
-    #[serde(default)]
-    pub(super) users: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) groups: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) targets: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) labels: Option<Spanned<BTreeMap<String, Spanned<String>>>>,
-    pub(super) logins: Option<Spanned<Vec<Spanned<String>>>>,
+    users: Texts,
+    groups: Texts,
+    targets: Texts,
+    labels: Labels,
+    logins: Texts,
     pub(super) login: Option<Spanned<String>>,
-    pub(super) channels: Option<Spanned<Vec<Spanned<String>>>>,
-    pub(super) when: Option<WhenFile>,
+    channels: Texts,
+    when: Option<WhenFile>,
+    from: Texts,
+    max_age: Option<Spanned<String>>,
+    amr: Texts,
+    acr: Texts,
+    pub(super) unless: Option<Spanned<UnlessFile>>,
     pub(super) longest: Option<Spanned<String>>,
     pub(super) idle: Option<Spanned<String>>,
+}
+
+/// What a rule, or an exception of one, is about.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ScopeFile {
+    pub(super) users: Texts,
+    pub(super) groups: Texts,
+    pub(super) targets: Texts,
+    pub(super) labels: Labels,
+    pub(super) logins: Texts,
+    pub(super) channels: Texts,
+    pub(super) when: Option<WhenFile>,
+    pub(super) from: Texts,
+    pub(super) max_age: Option<Spanned<String>>,
+    pub(super) amr: Texts,
+    pub(super) acr: Texts,
+}
+
+/// One exception, or several.
+pub(super) enum UnlessFile {
+    One(Box<ScopeFile>),
+    Several(Vec<Spanned<ScopeFile>>),
+}
+
+impl RuleFile {
+    /// Takes out what it is about.
+    pub(super) fn take_scope(&mut self) -> ScopeFile {
+        ScopeFile {
+            users: self.users.take(),
+            groups: self.groups.take(),
+            targets: self.targets.take(),
+            labels: self.labels.take(),
+            logins: self.logins.take(),
+            channels: self.channels.take(),
+            when: self.when.take(),
+            from: self.from.take(),
+            max_age: self.max_age.take(),
+            amr: self.amr.take(),
+            acr: self.acr.take(),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -79,6 +132,31 @@ impl<'de> Deserialize<'de> for GroupFile {
         }
 
         from.deserialize_any(ListOrTable)
+    }
+}
+
+impl<'de> Deserialize<'de> for UnlessFile {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct TableOrList;
+
+        impl<'de> Visitor<'de> for TableOrList {
+            type Value = UnlessFile;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a table of what the rule is not about, or a list of such tables")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<UnlessFile, A::Error> {
+                Vec::deserialize(SeqAccessDeserializer::new(list)).map(UnlessFile::Several)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<UnlessFile, A::Error> {
+                let one = ScopeFile::deserialize(MapAccessDeserializer::new(table))?;
+                Ok(UnlessFile::One(Box::new(one)))
+            }
+        }
+
+        from.deserialize_any(TableOrList)
     }
 }
 

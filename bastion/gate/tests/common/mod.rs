@@ -1,8 +1,10 @@
 //! People, targets and requests that the tests of this crate share.
-#![allow(dead_code, missing_docs, clippy::unwrap_used)]
+#![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::panic)]
+
+pub mod any;
 
 use bytes::Bytes;
-use gate::{Name, Opening, Opens, Policy, Principal, Pty, Request, Target};
+use gate::{Decision, Denial, Grant, Name, Opening, Opens, Policy, Principal, Pty, Request, Target};
 
 /// Noon of a Friday, UTC.
 pub const FRIDAY_NOON: i64 = 1_795_176_000;
@@ -25,6 +27,8 @@ pub fn person(who: &str, groups: &[&str]) -> Principal {
         source: "127.0.0.1".parse().unwrap(),
         key: None,
         signed_in_at: FRIDAY_NOON,
+        amr: Default::default(),
+        acr: None,
     }
 }
 
@@ -64,4 +68,23 @@ pub fn subsystem(called: &str) -> Opening {
 
 pub fn request(principal: Principal, target: Target, opening: Opening) -> Request {
     Request { principal, target, login: None, opening, now: FRIDAY_NOON }
+}
+
+pub fn granted(policy: &Policy, request: &Request) -> Grant {
+    match policy.decide(request) {
+        Decision::Allow(grant) => grant,
+        Decision::Deny(denial) => panic!("denied: {denial}"),
+    }
+}
+
+pub fn denied(policy: &Policy, request: &Request) -> Denial {
+    match policy.decide(request) {
+        Decision::Allow(grant) => panic!("allowed by {}", grant.rule()),
+        Decision::Deny(denial) => denial,
+    }
+}
+
+pub fn as_login(mut request: Request, login: &str) -> Request {
+    request.login = Some(name(login));
+    request
 }

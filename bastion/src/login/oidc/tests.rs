@@ -89,9 +89,17 @@ fn a_good_token_tells_who_signs_in() {
     let one_group = claimed(&with(json!({ "groups": "sre", "azp": "bastion", "nbf": NOW }))).unwrap();
     assert_eq!(one_group.groups, ["sre".to_owned()].into());
     assert_eq!(claimed(&with(json!({ "groups": null }))).unwrap().groups, BTreeSet::new());
+    assert_eq!((identity.amr, identity.acr), (BTreeSet::new(), None));
     for unverified in [json!({ "email_verified": null }), json!({ "email_verified": false })] {
         assert_eq!(claimed(&with(unverified)).unwrap().email, None);
     }
+}
+
+#[test]
+fn a_token_tells_how_she_signed_in() {
+    let strong = claimed(&with(json!({ "amr": ["pwd", "mfa"], "acr": "urn:example:strong" }))).unwrap();
+    assert_eq!(strong.amr, ["mfa", "pwd"].map(str::to_owned).into());
+    assert_eq!(strong.acr.as_deref(), Some("urn:example:strong"));
 }
 
 #[test]
@@ -124,6 +132,16 @@ fn a_claim_that_is_not_as_it_must_be_lets_nobody_in() {
         json!({ "groups": ["sre", 7] }),
         json!({ "groups": ["sre\n"] }),
         json!({ "groups": many }),
+        json!({ "amr": 7 }),
+        json!({ "amr": "mfa pwd\u{7}" }),
+        json!({ "amr": ["mfa", 7] }),
+        json!({ "amr": [""] }),
+        json!({ "amr": ["m".repeat(257)] }),
+        json!({ "amr": many[..33] }),
+        json!({ "acr": 2 }),
+        json!({ "acr": "" }),
+        json!({ "acr": ["strong"] }),
+        json!({ "acr": "a".repeat(257) }),
         json!({ "junk": "x".repeat(64 * 1024) }),
     ];
     for change in refused {

@@ -66,7 +66,7 @@ async fn a_confirmed_sign_in_binds_the_key_which_then_needs_no_prompt_for_eight_
     assert_eq!(principal.email.as_deref(), Some("alice@example.org"));
     assert_eq!(principal.groups, ["sre".to_owned()].into());
     assert_eq!(principal.key, Some(print));
-    assert_eq!(caller.principal(), Some(&principal));
+    assert_eq!(caller.principal(), Some(&*principal));
 
     provider.sky(Sky::Down);
     bench.pass(8 * 3600 - 60);
@@ -87,6 +87,26 @@ async fn a_client_without_a_key_signs_in_each_time() {
         let (_, end) = go_on(&mut caller, "alice").await;
         assert!(matches!(end, InteractiveAnswer::Success(principal) if principal.key.is_none()));
     }
+}
+
+/// What a denial tells her whose sign-in is too old for a rule: her key would bring the old one along.
+#[tokio::test]
+async fn who_needs_a_newer_sign_in_than_her_keys_gets_one_without_the_key() {
+    let (bench, provider) = Bench::with_provider();
+    // The provider's clock is the system's, so it is the binding that was made an hour ago.
+    bench.pass(-3600);
+    bench.bind(&key(1), "alice", ALICE.sub).await;
+    let then = bench.now.load(Ordering::Relaxed);
+    bench.pass(3600);
+    let KeyAnswer::Success(principal) = bench.caller().key_proven("alice", &key(1)) else { panic!("not in") };
+    assert_eq!(principal.signed_in_at, then);
+
+    let mut caller = bench.caller();
+    let (_, code) = invited(&mut caller, "alice").await;
+    provider.approve(&code, &ALICE);
+    let (_, end) = go_on(&mut caller, "alice").await;
+    let InteractiveAnswer::Success(principal) = end else { panic!("not in: {end:?}") };
+    assert_eq!(principal.signed_in_at, then + 3600);
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Targets that open channels to us.
+//! Targets that are not what a target should be.
 
 use super::*;
 
@@ -55,5 +55,42 @@ async fn a_target_that_opens_channels_to_us_is_hung_up_on() {
         assert!(opened.is_err(), "kind {kind} is taken");
         while dialled.channel.wait().await.is_some() {}
         assert!(dialled.handle.is_closed(), "kind {kind}");
+    }
+}
+
+/// What an sshd of before 2023 offers: no strict key exchange, and a cipher whose messages can be dropped unseen.
+#[tokio::test]
+async fn a_target_without_strict_key_exchange_is_opened_only_with_gcm() {
+    use russh::{cipher, kex, server};
+
+    struct Old;
+    impl server::Handler for Old {
+        type Error = russh::Error;
+    }
+    for (cipher, is_refused) in [(cipher::AES_256_CTR, true), (cipher::AES_256_GCM, false)] {
+        let mut bench = Bench::silent();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        bench.port = listener.local_addr().unwrap().port();
+        let key = bench.vault.load("other").unwrap();
+        let line = KnownHosts::line("127.0.0.1", bench.port, key.public_key());
+        let config = server::Config {
+            keys: vec![key],
+            preferred: Preferred {
+                kex: Cow::Borrowed(&[kex::CURVE25519]),
+                cipher: vec![cipher].into(),
+                ..Ssh::default().preferred()
+            },
+            ..server::Config::default()
+        };
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            server::run_stream(Arc::new(config), stream, Old).await.unwrap().await
+        });
+
+        let problem = bench.trusting(&line).problem().await;
+        // With GCM it goes on, to a login that this server refuses.
+        let refused = matches!(problem, DialProblem::Terrapin);
+        assert_eq!(refused, is_refused, "{problem}");
+        assert!(refused || matches!(problem, DialProblem::LoginRefused { .. }), "{problem}");
     }
 }
