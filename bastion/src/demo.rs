@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -79,12 +79,26 @@ pub fn run(arguments: &Args) -> Result<(), Failure> {
             (made.path().to_owned(), Some(made))
         }
     };
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(cannot)?;
+    prepare(&folder)?;
     let done = cli::runtime().map_err(cannot)?.block_on(serve_demo(arguments, &folder));
     if let Some(folder) = throw_away {
         folder.close().map_err(cannot)?;
     }
     done
+}
+
+/// Makes the folder, or takes one that is empty or was a demo's before. It becomes ours alone; what else lies in folders
+/// is nothing that a demo may write over.
+fn prepare(folder: &Path) -> Result<(), Failure> {
+    let fails = |cause: io::Error| cannot(format!("{}: {cause}", folder.display()));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(fails)?;
+    let is_empty = fs::read_dir(folder).map_err(fails)?.next().is_none();
+    let was_a_demos = fs::read_to_string(folder.join("policy.toml")).is_ok_and(|policy| policy == POLICY);
+    if !is_empty && !was_a_demos {
+        let what = format!("{} is not empty, and no demo's folder", folder.display());
+        return Err(Failure::usage(what, "--data with a new folder"));
+    }
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(fails)
 }
 
 async fn serve_demo(arguments: &Args, folder: &Path) -> Result<(), Failure> {
@@ -112,7 +126,7 @@ async fn serve_demo(arguments: &Args, folder: &Path) -> Result<(), Failure> {
     tokio::spawn(tell_words(issuer.words()));
     let told = serve::until_told(&mut gateway).await;
     drop(announcement);
-    gateway.stop(By::Bastion).await;
+    gateway.stop(told.as_ref().map_or(By::Bastion, By::clone)).await;
     drop((target, issuer));
     told.map(drop)
 }

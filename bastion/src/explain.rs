@@ -90,7 +90,7 @@ fn principal(args: &ExplainArgs, issuer: String, now: i64) -> Principal {
     Principal {
         issuer,
         subject: String::new(),
-        name: args.user.clone(),
+        name: args.user.folded(),
         email: None,
         groups: args.groups.iter().cloned().collect(),
         // The unspecified address lies in no network: a rule that asks for one does not hold.
@@ -142,7 +142,14 @@ fn opening(args: &ExplainArgs) -> Result<Opening, Failure> {
         "terminal" => (Some(Pty::default()), Opens::Shell),
         "shell" => (None, Opens::Shell),
         "exec" => (None, Opens::Exec(command.into_bytes().into())),
-        subsystem => (None, Opens::Subsystem(subsystem.to_owned())),
+        "sftp" => (None, Opens::Subsystem("sftp".to_owned())),
+        other => match other.strip_prefix("subsystem:").filter(|name| !name.is_empty()) {
+            Some(name) => (None, Opens::Subsystem(name.to_owned())),
+            None => {
+                let what = format!("{other:?} is no kind of channel");
+                return Err(Failure::usage(what, "--channel terminal, shell, exec, sftp or subsystem:NAME"));
+            }
+        },
     };
     Ok(Opening { pty, env: Vec::new(), refused: Vec::new(), opens })
 }

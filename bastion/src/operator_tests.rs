@@ -285,6 +285,7 @@ fn explain_answers_with_the_rule_and_a_code() {
     let (_, said) = explain(&["--groups", "sre,dev", "--login", "root", "--channel", "sftp"]).unwrap();
     assert!(said.starts_with("allow by rule sre-everywhere: alice to root@web1, sftp"), "{said}");
     assert_eq!(explain(&["--channel", "sftp", "--", "ls"]).unwrap_err().code, 2);
+    assert!(explain(&["--channel", "termnal"]).unwrap_err().to_string().contains("no kind of channel"));
     assert!(explain(&["--channel", "scp"]).unwrap_err().to_string().contains("no channel"));
 
     let failure = bench.run(&["explain", "--user", "alice", "--target", "wep1"]).unwrap_err();

@@ -128,8 +128,13 @@ pub async fn until_told(gateway: &mut Gateway) -> Result<By, Failure> {
         tokio::select! {
             _ = terminate.recv() => return Ok(By::Signal("TERM".into())),
             _ = interrupt.recv() => return Ok(By::Signal("INT".into())),
-            // It says in the log what is wrong.
-            _ = hang_up.recv() => drop(orders::reload(&gateway.house, By::Signal("HUP".into())).await),
+            _ = hang_up.recv() => {
+                let by = By::Signal("HUP".into());
+                if gateway.house.rules().settings.file.is_none() {
+                    return Ok(by); // a demo has no settings to read again: its terminal was closed
+                }
+                drop(orders::reload(&gateway.house, by).await); // it says in the log what is wrong
+            }
             Some(order) = gateway.orders.recv() => {
                 let by = By::local(order.uid);
                 if order.what == Request::Shutdown {

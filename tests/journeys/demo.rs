@@ -110,10 +110,25 @@ fn the_demo_keeps_what_it_was_told_to_keep() {
     within(LONG, "the demo's lines", || {
         (demo.out.text() + &demo.err.text()).contains("alice@").then_some(())
     });
-    demo.signal(Signal::TERM);
+    // As a terminal does that is closed.
+    demo.signal(Signal::HUP);
     assert_eq!(demo.done(SHORT).code, Some(0));
 
     assert!(fs::read_dir(&data).is_ok_and(|mut files| files.next().is_some()), "what it was told to keep");
+}
+
+#[test]
+fn the_demo_writes_over_nothing_that_is_not_a_demos() {
+    let folder = scratch();
+    fs::write(folder.path().join("policy.toml"), "# mine\n").unwrap();
+    let mut command = Command::new(built("bastion"));
+    command.args(["demo", "--listen", &format!("127.0.0.1:{}", free_port()), "--data"]).arg(folder.path());
+    let done = Program::start_with(&mut command, Stdio::null()).done(LONG);
+
+    assert_eq!(done.code, Some(2), "{done:?}");
+    assert!(done.err.contains("is not empty, and no demo's folder"), "{}", done.err);
+    assert_eq!(fs::read_to_string(folder.path().join("policy.toml")).unwrap(), "# mine\n");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }
 
 #[test]

@@ -68,6 +68,15 @@ fn of_the_rules_that_allow_the_tightest_limits_hold_in_any_order() {
 }
 
 #[test]
+fn people_are_compared_in_small_letters() {
+    let rule = |who: &str| format!("[[rule]]\nname = 'r'\naction = 'allow'\n{who}\ntargets = ['*']\n");
+    for text in [rule("users = ['Al*E']"), format!("[groups]\nsre = ['ALICE']\n{}", rule("groups = ['sre']"))]
+    {
+        granted(&policy(&text), &request(person("alice", &[]), production_web(), terminal()));
+    }
+}
+
+#[test]
 fn a_login_must_be_the_targets_and_a_rules() {
     let policy = policy(
         "[[rule]]\nname = 'r'\naction = 'allow'\nusers = ['*']\ntargets = ['*']\nlogins = ['deploy', 'ghost']\n",

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::toml_file::duration;
+use super::toml_file::some_time;
 
 /// `[limits]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// From the connection to the end of the sign-in, while no sign-in is under way.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "some_time")]
     pub login_grace: Duration,
     /// The same, while a sign-in at the provider is under way.
-    #[serde(deserialize_with = "duration")]
+    #[serde(deserialize_with = "some_time")]
     pub sign_in_grace: Duration,
     /// Connections in all that have not signed in.
     #[serde(deserialize_with = "positive")]

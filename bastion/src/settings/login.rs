@@ -15,6 +15,7 @@ pub struct Login {
     #[serde(deserialize_with = "issuer")]
     pub issuer: String,
     /// Our name at the provider.
+    #[serde(deserialize_with = "client_id")]
     pub client_id: String,
     /// The file with our secret there, for a confidential client.
     #[serde(default)]
@@ -123,6 +124,16 @@ impl Login {
     /// A working day.
     fn binding() -> Duration {
         Duration::from_secs(8 * 60 * 60)
+    }
+}
+
+fn client_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    match text.trim().is_empty() {
+        true => {
+            Err(D::Error::custom("client_id is empty: write the name that the provider knows the bastion by"))
+        }
+        false => Ok(text),
     }
 }
 

@@ -35,7 +35,7 @@ pub type Tables = BTreeMap<Spanned<String>, Spanned<TargetTable>>;
 #[serde(deny_unknown_fields)]
 pub struct TargetTable {
     address: Spanned<String>,
-    port: Option<u16>,
+    port: Option<std::num::NonZeroU16>,
     #[serde(default)]
     labels: BTreeMap<Spanned<String>, Spanned<String>>,
     logins: Spanned<Vec<Name>>,
@@ -164,7 +164,7 @@ fn check(
     let target = Target {
         name: name.clone(),
         address,
-        port: table.port.unwrap_or(SSH_PORT),
+        port: table.port.map_or(SSH_PORT, std::num::NonZeroU16::get),
         labels,
         logins: table.logins.as_ref().clone(),
         default_login,
@@ -204,7 +204,9 @@ fn check_address(source: &Source, name: &Name, address: &Spanned<String>) -> Res
     let text = address.as_ref();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
     let begins = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b':');
-    if begins && text.len() <= ADDRESS_BYTES_MAX && text.bytes().all(plain) {
+    // "web1:22" would else be asked of DNS at every dial.
+    let no_port = !text.contains(':') || text.parse::<std::net::Ipv6Addr>().is_ok();
+    if begins && no_port && text.len() <= ADDRESS_BYTES_MAX && text.bytes().all(plain) {
         return Ok(text.clone());
     }
     Err(source.wrong(

@@ -164,6 +164,7 @@ fn an_unknown_key_is_refused_with_its_line_and_the_one_that_was_meant() {
 #[test]
 fn a_wrong_value_is_refused_with_its_line_and_itself() {
     let login = |line: &str| format!("{LOGIN}{line}\n");
+    let target = |lines: &str| login(&format!("[targets.web1]\n{lines}\nlogins = [\"root\"]"));
     let cases = [
         (login("binding = \"8 parsecs\""), "bastion.toml:4:", "\"8 parsecs\" is no length of time"),
         (login("binding = \"-1h\""), "bastion.toml:4:", "\"-1h\" is no length of time"),
@@ -173,6 +174,15 @@ fn a_wrong_value_is_refused_with_its_line_and_itself() {
         (login("[listen]\nssh = []"), "bastion.toml:5:", "nothing to listen on"),
         (login("[limits]\nattempts = 0"), "bastion.toml:5:", "0 would let nobody in"),
         (login("[limits]\nattempts = -1"), "bastion.toml:5:", "-1"),
+        (login("[limits]\nlogin_grace = \"0s\""), "bastion.toml:5:", "would let nobody in"),
+        (
+            "[login]\nissuer = \"https://id.example\"\nclient_id = \" \"\n".into(),
+            "bastion.toml:3:",
+            "client_id is empty",
+        ),
+        (target("address = \"web1:22\""), "bastion.toml:5:", "is no host name and no IP address"),
+        (target("address = \"web1\"\nport = 0"), "bastion.toml:6:", "0"),
+        (target("address = \"web1\"\nconnect_timeout = \"0s\""), "bastion.toml:6:", "would let nobody in"),
         (login("[ssh]\nciphers = [\"aes256-gcm\"]"), "bastion.toml:5:", "perhaps \"aes256-gcm@openssh.com\""),
         (login("[ssh]\nciphers = [\"3des-cbc\"]"), "bastion.toml:5:", "\"3des-cbc\" is no cipher"),
         (login("[ssh]\nmacs = [\"hmac-sha1\"]"), "bastion.toml:5:", "\"hmac-sha1\" is no MAC"),

@@ -202,12 +202,23 @@ pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error
     })
 }
 
+/// The same, where none at all would let nobody in.
+///
+/// # Errors
+/// As [`duration`], and if it is zero.
+pub fn some_time<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    match duration(from)? {
+        Duration::ZERO => Err(D::Error::custom("\"0s\" would let nobody in: write \"30s\", for example")),
+        time => Ok(time),
+    }
+}
+
 /// The same, where nothing means "as usual".
 ///
 /// # Errors
 /// As [`duration`].
 pub fn some_duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
-    duration(from).map(Some)
+    some_time(from).map(Some)
 }
 
 /// serde tells an unknown key and the known ones between backticks, in this order.

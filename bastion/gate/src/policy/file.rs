@@ -100,7 +100,7 @@ impl Reader<'_> {
         let GroupTable { members, provider } = &group.get_ref().0;
         let members = members.iter().map(|member| {
             let value = member.get_ref();
-            value.parse::<Name>().map_err(|_| {
+            value.parse::<Name>().map(|name| name.folded()).map_err(|_| {
                 let problem = PolicyProblem::Member { group: name.to_string(), value: shown(value) };
                 self.fault(member.span().start, problem, "the name that she signs in with")
             })

@@ -21,6 +21,11 @@ impl Pattern {
         Pattern::checked(text).filter(|pattern| !pattern.0.chars().any(char::is_control))
     }
 
+    /// The same in small letters, as names of people are compared.
+    pub(crate) fn folded(&self) -> Pattern {
+        Pattern(self.0.to_ascii_lowercase())
+    }
+
     fn checked(text: &str) -> Option<Pattern> {
         (!text.is_empty() && text.len() <= PATTERN_BYTES_MAX).then(|| Pattern(text.to_owned()))
     }

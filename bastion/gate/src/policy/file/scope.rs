@@ -23,7 +23,7 @@ const CLAIM_BYTES_MAX: usize = 256;
 impl Reader<'_> {
     pub(super) fn scope(&self, rule: &str, file: &ScopeFile, groups: &Groups) -> Result<Scope, PolicyFault> {
         Ok(Scope {
-            users: self.patterns(rule, "users", &file.users)?,
+            users: self.patterns(rule, "users", &file.users)?.iter().map(Pattern::folded).collect(),
             groups: self.groups(rule, &file.groups, groups)?,
             targets: self.patterns(rule, "targets", &file.targets)?,
             labels: self.labels(rule, &file.labels)?,
