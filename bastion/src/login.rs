@@ -17,7 +17,6 @@ use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use gate::{Caller, Name, Principal};
 use russh::keys::{HashAlg, PublicKey};
-use tokio::sync::Semaphore;
 
 pub use answer::{InteractiveAnswer, KeyAnswer, Question};
 pub use bindings::{BindFault, Binding, Bindings, StoreFault};
@@ -32,10 +31,14 @@ use oidc::Provider;
 use crate::{
     audit::{self, Act, Audit},
     settings::{Login as Settings, Prompt},
+    strangers::Strangers,
 };
 
 /// Device codes that may be pending at once, in all connections: each costs the provider memory too.
 const FLOWS_MAX: usize = 200;
+
+/// The same, of one address: or whoever is there alone could take them all.
+const FLOWS_PER_ADDRESS_MAX: usize = 20;
 
 /// Device codes that one connection may ask for. A client that begins anew keeps the code it has.
 const FLOWS_PER_CONNECTION_MAX: u32 = 3;
@@ -59,7 +62,7 @@ pub struct Login {
     settings: Settings,
     provider: Arc<Provider>,
     bindings: Bindings,
-    places: Arc<Semaphore>,
+    places: Arc<Strangers>,
     clock: Clock,
     audit: Audit,
 }
@@ -69,8 +72,7 @@ impl Login {
     pub fn new(settings: Settings, folder: &Path, clock: Clock, audit: Audit) -> Result<Login, LoginFault> {
         let provider = Arc::new(Provider::new(&settings, clock.clone())?);
         let bindings = Bindings::open(folder)?;
-        let places = Arc::new(Semaphore::new(FLOWS_MAX));
-        Ok(Login { settings, provider, bindings, places, clock, audit })
+        Ok(Login { settings, provider, bindings, places: Arc::default(), clock, audit })
     }
 
     /// Which key belongs to whom, and which name.
@@ -279,12 +281,10 @@ impl SignIn {
     }
 
     fn begin(&mut self) -> bool {
-        let place = match self.login.places.clone().try_acquire_owned() {
-            Ok(place) if self.flows < FLOWS_PER_CONNECTION_MAX => place,
-            _ => {
-                tracing::warn!(source = %self.source, "too many sign-ins are pending");
-                return false;
-            }
+        let place = self.login.places.admit(self.source.ip(), FLOWS_MAX, FLOWS_PER_ADDRESS_MAX);
+        let Some(place) = place.filter(|_| self.flows < FLOWS_PER_CONNECTION_MAX) else {
+            tracing::warn!(source = %self.source, "too many sign-ins are pending");
+            return false;
         };
         self.flows += 1;
         let key = match std::mem::replace(&mut self.state, State::Nothing) {

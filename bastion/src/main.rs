@@ -41,6 +41,7 @@ mod spare_memory;
 mod squeeze;
 mod ssh_config;
 mod storm;
+mod strangers;
 mod target_commands;
 mod wire;
 mod words;

@@ -2,12 +2,7 @@
 //!
 //! The accept loop is our own: russh's ends at the first `accept` error, which is a moment without free file handles.
 
-use std::{
-    collections::HashMap,
-    net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use russh::server;
 use tokio::{
@@ -23,6 +18,7 @@ use crate::{
     severable::{Severable, Severing},
     spare_memory,
     squeeze::Squeeze,
+    strangers::{Stranger, Strangers},
     wire,
 };
 
@@ -137,71 +133,9 @@ async fn grace(mut stage: watch::Receiver<Stage>, short: Duration, long: Duratio
     }
 }
 
-/// Connections of which nobody knows yet whose they are: bounded in all, and per address.
-#[derive(Default)]
-struct Strangers(Mutex<HashMap<IpAddr, usize>>);
-
-/// One such connection; counted for as long as this lives.
-struct Stranger(Arc<Strangers>, IpAddr);
-
-impl Strangers {
-    fn admit(self: &Arc<Self>, from: IpAddr, in_all: usize, per_address: usize) -> Option<Stranger> {
-        let from = network(from);
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = counts.get(&from).copied().unwrap_or(0);
-        if counts.values().sum::<usize>() >= in_all || here >= per_address {
-            return None;
-        }
-        counts.insert(from, here + 1);
-        Some(Stranger(self.clone(), from))
-    }
-}
-
-impl Drop for Stranger {
-    fn drop(&mut self) {
-        let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.1) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.1);
-            }
-        }
-    }
-}
-
-/// Who has an IPv6 address has a /64 of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
-        v4 => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn strangers_are_bounded_in_all_and_per_address() {
-        let strangers = Arc::new(Strangers::default());
-        let [one, other]: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
-
-        let first = strangers.admit(one, 3, 2).unwrap();
-        let _second = strangers.admit(one, 3, 2).unwrap();
-        assert!(strangers.admit(one, 3, 2).is_none(), "two per address");
-        let _third = strangers.admit(other, 3, 2).unwrap();
-        assert!(strangers.admit(other, 3, 2).is_none(), "three in all");
-
-        drop(first);
-        assert!(strangers.admit(one, 3, 2).is_some());
-    }
-
-    #[test]
-    fn addresses_of_one_ipv6_network_count_as_one() {
-        let same = ["2001:db8::1", "2001:db8::ffff:1"].map(|a| network(a.parse().unwrap()));
-        assert_eq!(same[0], same[1]);
-        assert_eq!(network("::ffff:10.0.0.1".parse().unwrap()), "10.0.0.1".parse::<IpAddr>().unwrap());
-    }
 
     #[tokio::test]
     async fn a_silent_connection_is_cut_and_a_browser_sign_in_has_more_time() {

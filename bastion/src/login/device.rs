@@ -12,11 +12,9 @@ use openidconnect::{
     DeviceCodeErrorResponseType, EmptyExtraDeviceAuthorizationFields, RequestTokenError,
     core::CoreDeviceAuthorizationResponse, url::Url,
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
-    task::AbortHandle,
-    time::Instant,
-};
+use tokio::{sync::watch, task::AbortHandle, time::Instant};
+
+use crate::strangers::Stranger;
 
 use super::{
     http::{HttpFault, is_safe},
@@ -90,7 +88,7 @@ pub struct Flow {
 
 impl Flow {
     /// Asks `provider` for a code and polls until it decides. `place` is given back when that is over.
-    pub fn begin(provider: Arc<Provider>, place: OwnedSemaphorePermit) -> Flow {
+    pub fn begin(provider: Arc<Provider>, place: Stranger) -> Flow {
         let (tell, progress) = watch::channel(Progress::Starting);
         let task = tokio::spawn(async move {
             let outcome = run(&provider, &tell).await;

@@ -89,6 +89,27 @@ impl Bench {
     }
 }
 
+/// Done once no sign-in is pending any more.
+pub(super) async fn given_back(login: &Login) {
+    while login.places.count() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn one_address_has_so_many_sign_ins_pending_and_others_go_on() {
+    let bench = Bench::without_provider();
+    let pending: Vec<_> = (0..FLOWS_PER_ADDRESS_MAX)
+        .map(|_| bench.login.places.admit([127, 0, 0, 1].into(), FLOWS_MAX, FLOWS_PER_ADDRESS_MAX).unwrap())
+        .collect();
+    assert_eq!(bench.caller().interactive("alice", None).await, InteractiveAnswer::Failure);
+
+    let mut elsewhere = SignIn::new(bench.login.clone(), "10.0.0.2:40000".parse().unwrap());
+    assert!(matches!(elsewhere.interactive("alice", None).await, InteractiveAnswer::Ask(_)));
+    drop(pending);
+    assert!(matches!(bench.caller().interactive("alice", None).await, InteractiveAnswer::Ask(_)));
+}
+
 fn key(nth: u8) -> PublicKey {
     let pair = russh::keys::ssh_key::private::Ed25519Keypair::from_seed(&[nth; 32]);
     PublicKey::from(pair.public)
