@@ -58,7 +58,8 @@ pub struct Audit {
 
 struct Inner {
     task: Mutex<Option<JoinHandle<()>>>,
-    brake: Mutex<Brake>,
+    strangers: Mutex<Brake>,
+    people: Mutex<Brake>,
     /// SHA-256 of the files whose text this run's recording has.
     known_files: Mutex<HashSet<String>>,
 }
@@ -79,11 +80,14 @@ impl Audit {
     }
 
     fn with(inbox: mpsc::Sender<Asked>, task: Option<JoinHandle<()>>) -> Audit {
-        let brake = Mutex::new(Brake { begun: Instant::now(), written: 0, left_out: 0 });
-        Audit {
-            inbox,
-            inner: Arc::new(Inner { task: Mutex::new(task), brake, known_files: Mutex::default() }),
-        }
+        let brake = || Mutex::new(Brake { begun: Instant::now(), written: 0, left_out: 0 });
+        let inner = Inner {
+            task: Mutex::new(task),
+            strangers: brake(),
+            people: brake(),
+            known_files: Mutex::default(),
+        };
+        Audit { inbox, inner: Arc::new(inner) }
     }
 
     /// Writes an entry, and returns once a power cut cannot take it back.
@@ -146,14 +150,20 @@ impl Audit {
         written
     }
 
-    /// Writes that somebody was refused. Not waited for: a refusal has no effect that could come too early. More than
-    /// a few a second are counted instead.
+    /// Writes that a stranger was refused. Not waited for: a refusal has no effect that could come too early. More than a
+    /// few a second are counted instead.
     pub fn refused(&self, act: Act) {
-        let Some(left_out) =
-            self.inner.brake.lock().unwrap_or_else(PoisonError::into_inner).passes(Instant::now())
-        else {
-            return;
-        };
+        self.write_unless_too_many(act, &self.inner.strangers);
+    }
+
+    /// The same for somebody who has signed in: no stranger can have her denials left out.
+    pub fn denied(&self, act: Act) {
+        self.write_unless_too_many(act, &self.inner.people);
+    }
+
+    fn write_unless_too_many(&self, act: Act, brake: &Mutex<Brake>) {
+        let passes = brake.lock().unwrap_or_else(PoisonError::into_inner).passes(Instant::now());
+        let Some(left_out) = passes else { return };
         let more = (left_out > 0).then_some(Act::LeftOut { refusals: left_out });
         let entries = more.iter().chain([&act]).map(encoded).collect();
         if self.inbox.try_send(Asked { entries, done: None }).is_err() {

@@ -230,7 +230,7 @@ impl Desk {
             Decision::Deny(denial) => {
                 tracing::info!(connection = %self.shared.id, user = %self.principal.name, target = %to.target,
                     channel = %opening.kind(), "denied: {}", denial.why());
-                self.house.audit.refused(Act::Denied {
+                self.house.audit.denied(Act::Denied {
                     person: audit::person(&self.principal),
                     connection: self.shared.id.clone(),
                     target: to.target.to_string(),

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    audit::By,
+    audit::{Act, By},
     control::{Order, Reply},
     house::House,
     revoke::Which,
@@ -45,7 +45,9 @@ pub async fn reload(house: &House, by: By) -> Result<(), String> {
         Err(failure) => {
             let way_out = failure.way_out.unwrap_or_default();
             tracing::error!(try_this = way_out, "settings and policy stay as they were: {}", failure.what);
-            house.audit.refused(crate::audit::Act::RulesRefused { by, why: failure.what.clone() });
+            if let Err(fault) = house.audit.write(Act::RulesRefused { by, why: failure.what.clone() }).await {
+                tracing::error!("{fault}");
+            }
             Err(failure.what)
         }
     }

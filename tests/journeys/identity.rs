@@ -107,6 +107,7 @@ fn what_is_decided_and_done_is_in_the_trail_with_the_rules_that_were_in_force() 
     within(LONG, "the refusal in the trail", || {
         (!trail(&bastion, &["--act", "rules-refused"]).is_empty()).then_some(())
     });
+    bastion.write_policy(policy);
     bastion.kill();
     bastion.start_again();
     bastion.stop();

@@ -104,8 +104,8 @@ fn refusals_beyond_the_bound_are_counted_and_told_with_the_next() {
 #[tokio::test]
 async fn what_was_left_out_is_told_before_the_next_refusal() {
     let (audit, heard) = heard();
-    audit.inner.brake.lock().unwrap().left_out = 7;
-    audit.refused(stopped("x"));
+    audit.inner.people.lock().unwrap().left_out = 7;
+    audit.denied(stopped("x"));
     audit.write(stopped("y")).await.unwrap();
 
     let acts: Vec<_> = heard.lock().unwrap().iter().map(|act| act["act"].clone()).collect();
