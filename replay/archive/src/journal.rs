@@ -156,9 +156,18 @@ impl Journal {
         }))
     }
 
+    /// All recordings, by their names alone.
+    pub(crate) fn book_ids(&self) -> Result<Vec<SessionId>, JournalFault> {
+        self.ids(b"b")
+    }
+
     /// The recordings that are not wholly sealed.
     pub(crate) fn open_ids(&self) -> Result<Vec<SessionId>, JournalFault> {
-        let keys = self.db()?.scan_prefix(b"o").keys();
+        self.ids(b"o")
+    }
+
+    fn ids(&self, prefix: &[u8]) -> Result<Vec<SessionId>, JournalFault> {
+        let keys = self.db()?.scan_prefix(prefix).keys();
         let ids = keys.map(|key| Ok(id_of(&key.map_err(|fault| self.sled(fault))?)));
         Ok(ids.collect::<Result<Vec<_>, JournalFault>>()?.into_iter().flatten().collect())
     }

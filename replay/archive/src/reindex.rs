@@ -7,22 +7,33 @@ use recording::{Header, SessionId};
 use crate::{
     Archive, BindFault,
     book::{Book, PartRef},
-    journal::Changes,
+    journal::{Changes, JournalFault},
 };
 
 impl Archive {
-    /// A journal without any recording is new, or was lost. What is sealed tells all that the index needs: it is listed
-    /// again. Recordings of which the last part is missing are listed as far as they are sealed, and go on from there
-    /// if their tails are still here.
-    pub(crate) fn reindex(&self) {
+    /// Lists every sealed recording that the journal does not know: all of them if it is new or was lost, some if it lost
+    /// its end, or if this was stopped before. What is sealed tells all that the index needs. Recordings of which the last
+    /// part is missing are listed as far as they are sealed, and go on from there if their tails are still here.
+    pub(crate) fn reindex(&self) -> Result<(), JournalFault> {
         let mut parts = BTreeMap::<SessionId, u32>::new();
         sealed_below(&self.recordings(), &mut parts);
+        for id in self.journal().book_ids()? {
+            parts.remove(&id);
+        }
+        if parts.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            sealed = parts.len(),
+            "sealed recordings are missing from the list: they are listed again"
+        );
         for (id, last) in parts {
             match self.reindex_one(id, last) {
                 Ok(()) => {}
                 Err(fault) => tracing::error!(session = %id, %fault, "a sealed recording cannot be listed"),
             }
         }
+        Ok(())
     }
 
     fn reindex_one(&self, id: SessionId, last: u32) -> Result<(), BindFault> {
