@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use archive::{Archive, End, Filter, State};
+use archive::{Archive, End, Filter, Library, LibraryFault, State};
 use recording::{Layout, SessionId};
 use tempfile::TempDir;
 
@@ -112,6 +112,21 @@ fn a_sealed_file_that_is_brought_from_elsewhere_is_listed() {
     both.sort();
     assert_eq!(listed(&again), both);
     assert_eq!(again.events(brought), work());
+}
+
+#[test]
+fn a_copy_of_the_sealed_files_alone_is_a_store() {
+    let bench = Bench::new();
+    let id = bench.recorded(Layout::Lines, &work());
+    bench.bind();
+    let copy = tempfile::tempdir().unwrap();
+    assert!(matches!(Library::open(Some(copy.path()), None), Err(LibraryFault::NoStore(_))));
+    copy_folder(&bench.folder.path().join("recordings"), &copy.path().join("recordings"));
+
+    let library = Library::open(Some(copy.path()), None).unwrap();
+    assert_eq!(library.last().unwrap(), bench.archive.session(id).unwrap());
+    library.verify(id).unwrap();
+    assert!(!library.open_recording(id).unwrap().plain(0).unwrap().is_empty());
 }
 
 /// Blocks that a disk has lost, and bytes that it has changed: sled panics at some, and finds less at others. Where it
