@@ -51,7 +51,7 @@ fn obey(args: Args) -> Result<u8, Failure> {
         Some(Command::Export(wanted)) => {
             let mut source = source::open(&wanted.source, shelf, Wanted::Events)?;
             export::export(source.as_mut(), wanted.format, &wanted.output)?;
-            unless_flawed(&wanted.source, source.flaw())
+            unless_flawed(&wanted.source, source.check())
         }
         Some(Command::Info { source: name, json }) => {
             let mut source = source::open(&name, shelf, Wanted::Events)?;

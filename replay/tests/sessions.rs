@@ -174,6 +174,30 @@ fn a_sealed_recording_that_was_changed_is_told_with_the_place() {
     }
 }
 
+/// What is proved by nothing any more is told all the same, and exit code 3 says so.
+#[test]
+fn a_recording_whose_index_or_header_is_damaged_is_no_sound_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let id = recorded(folder.path(), &header(Layout::Lines, "shell"), &shell(), true);
+    let file = sealed_file(folder.path(), id);
+    let sound = fs::read(&file).unwrap();
+    let run = |at: usize, command: &str| {
+        let mut bad = sound.clone();
+        bad[at] ^= 1;
+        fs::write(&file, bad).unwrap();
+        let run = replay([command, "last", "--data", data]);
+        assert_eq!(run.status.code(), Some(3), "{command}: {}", err(&run));
+        assert!(err(&run).contains(file.to_str().unwrap()), "{}", err(&run));
+        out(&run)
+    };
+    let footer = sound.len() - 100;
+
+    assert!(run(footer, "info").contains("events     103\n"));
+    assert!(run(footer, "export").contains("second 100."));
+    assert_eq!(run(30, "info"), "", "without its header it cannot be opened");
+}
+
 #[test]
 fn key_frames_are_counted_where_they_are_kept() {
     for (layout, counted) in [(Layout::Lines, "key frames 2 in 3 "), (Layout::Chunks, "key frames 0 in 3 ")] {

@@ -8,6 +8,7 @@ use crate::{
     Archive, BindFault,
     book::{Book, PartRef},
     journal::{Changes, JournalFault},
+    salvage::Before,
 };
 
 impl Archive {
@@ -42,12 +43,15 @@ impl Archive {
         let mut book = Book::new(id, &header, &line);
         let mut changes = Changes::default();
         for number in 1..=last {
-            let Some(part) = self.store().part(id, number)? else { break };
+            let before = Before { segment: book.next_segment, event: book.next_event, link: book.link };
+            let part = self.store().part_or_rest(id, number, before, header.facts.layout)?;
+            let Some(part) = part else { break };
             if part.footer.id != id || part.footer.link_before != book.link {
                 tracing::error!(session = %id, part = number, "does not follow from the part before");
                 break;
             }
             part.entries.iter().for_each(|entry| book.add(entry));
+            book.link = part.footer.link_after; // its entries may have been salvaged without
             book.framed = part.keyframes.iter().map(|frame| frame.segment).fold(book.framed, u64::max);
             book.parts = number;
             (book.first_unsealed, book.sealed_link) = (book.next_segment, book.link);

@@ -14,7 +14,7 @@ use object_store::{
     path::Path as Name,
 };
 use recording::{
-    SessionId,
+    Layout, SessionId,
     piece::{self, Kind, PieceFault, WRAPPING_BYTES},
 };
 use ulid::Ulid;
@@ -23,6 +23,7 @@ use crate::{
     Entry,
     disk::private_folder,
     part::{FOOTER_PIECE_BYTES, Footer, FramePlace, Part, PartFault},
+    salvage::{Before, salvage},
 };
 
 /// Why a sealed file cannot be written or read.
@@ -178,6 +179,24 @@ impl Store {
         let footer = Footer::read(&end).map_err(damaged)?;
         let index = self.range(id, number, footer.index_at..footer.summary_at)?;
         Part::read(footer, &index.unwrap_or_default()).map(Some).map_err(damaged)
+    }
+
+    /// The index of a part; of one whose index or footer is damaged, what its other pieces tell. None if there is no such
+    /// part.
+    pub(crate) fn part_or_rest(
+        &self,
+        id: SessionId,
+        number: u32,
+        before: Before,
+        layout: Layout,
+    ) -> Result<Option<Part>, StoreFault> {
+        let fault = match self.part(id, number) {
+            Err(fault @ StoreFault::Damaged { .. }) => fault,
+            read => return read,
+        };
+        let Some(bytes) = self.read(id, number)? else { return Ok(None) };
+        tracing::error!(session = %id, %fault, "a sealed file is damaged; its other pieces are read");
+        salvage(id, number, before, layout, &bytes).map(Some).ok_or(fault)
     }
 
     /// Reads a part back, every byte of it, and checks it; none if there is no such part.
