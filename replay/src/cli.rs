@@ -51,12 +51,13 @@ fn obey(args: Args) -> Result<u8, Failure> {
         Some(Command::Export(wanted)) => {
             let mut source = source::open(&wanted.source, shelf, Wanted::Events)?;
             export::export(source.as_mut(), wanted.format, &wanted.output)?;
-            unless_flawed(&wanted.source, source.flaw())
+            unless_flawed(&wanted.source, source.check())
         }
         Some(Command::Info { source: name, json }) => {
             let mut source = source::open(&name, shelf, Wanted::Events)?;
-            print(&info::info(source.as_mut(), json))?;
-            unless_flawed(&name, source.flaw())
+            let (told, flaw) = info::info(source.as_mut(), json);
+            print(&told)?;
+            unless_flawed(&name, flaw)
         }
         Some(Command::Bench(wanted)) => {
             print(&bench::bench(&wanted, shelf).map_err(|fault| Failure::Bench(fault.to_string()))?)

@@ -6,22 +6,27 @@ use serde_json::json;
 
 use crate::{
     printable::printable_text,
-    source::{self, Source},
+    source::{self, Flaw, Source},
     view::clock,
 };
 
 /// The most characters that are shown of one value.
 const VALUE_CHARS_MAX: usize = 300;
 
-/// Reads all of the recording, and tells what it is.
-pub fn info(source: &mut dyn Source, as_json: bool) -> String {
+/// Reads all of the recording, and tells what it is and what is wrong with it.
+pub fn info(source: &mut dyn Source, as_json: bool) -> (String, Option<Flaw>) {
     source::await_all(source);
+    let flaw = source.check();
+    (tell(source, flaw.as_ref(), as_json), flaw)
+}
+
+fn tell(source: &dyn Source, flaw: Option<&Flaw>, as_json: bool) -> String {
     let timeline = source.timeline();
     let (about, end) = (source.about(), timeline.end());
     let events: u64 = timeline.spans().iter().map(|span| span.events).sum();
-    let keyframes = timeline.spans().iter().filter(|span| span.has_keyframe).count();
+    let keyframes = source.keyframes();
     let markers: Vec<_> = timeline.markers().collect();
-    let flaw = source.flaw().map(|flaw| flaw.to_string());
+    let flaw = flaw.map(Flaw::to_string);
     if as_json {
         let told = json!({
             "source": about.name,

@@ -67,6 +67,16 @@ pub trait Source {
 
     /// What is known to be wrong with it.
     fn flaw(&self) -> Option<Flaw>;
+
+    /// Reads all of it that was not read before, and tells what is wrong with it.
+    fn check(&mut self) -> Option<Flaw> {
+        self.flaw()
+    }
+
+    /// How many key frames are kept.
+    fn keyframes(&self) -> usize {
+        self.timeline().spans().iter().filter(|span| span.has_keyframe).count()
+    }
 }
 
 /// Waits until all of it that exists can be read.

@@ -3,7 +3,12 @@
 
 mod common;
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use archive::{Archive, BindLimits, Binder, End, Limits, TailWriter};
 use bytes::Bytes;
@@ -137,6 +142,70 @@ fn a_recording_of_which_events_are_missing_is_told_and_flawed() {
         assert!(told.contains("events cannot be read here\n") && told.contains("the end\n"), "{told}");
         assert!(err(&run).contains("of its events cannot be read any more; try: "), "{}", err(&run));
         assert_eq!(replay(["export", "last", "--format", "txt", "--data", data]).status.code(), Some(3));
+    }
+}
+
+/// The one sealed file of a store.
+fn sealed_file(data: &Path, id: SessionId) -> PathBuf {
+    let file = data.join("recordings").join(archive::sealed_name(id, 1));
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    file
+}
+
+#[test]
+fn a_sealed_recording_that_was_changed_is_told_with_the_place() {
+    for layout in [Layout::Lines, Layout::Chunks] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().to_str().unwrap();
+        let id = recorded(folder.path(), &header(layout, "shell"), &shell(), true);
+        assert!(replay(["info", "last", "--data", data]).status.success());
+        let file = sealed_file(folder.path(), id);
+        let mut bytes = fs::read(&file).unwrap();
+        let middle = bytes.len() / 3;
+        bytes[middle..middle + 4].fill(0xa5);
+        fs::write(&file, bytes).unwrap();
+
+        for as_json in [&["info", "last", "--data", data][..], &["info", "last", "--json", "--data", data]] {
+            let run = Command::new(REPLAY).args(as_json).output().unwrap();
+            assert_eq!(run.status.code(), Some(3), "{}", err(&run));
+            assert!(out(&run).contains("flaw") && out(&run).contains(".rec: segment "), "{}", out(&run));
+            assert!(err(&run).contains(file.to_str().unwrap()), "{}", err(&run));
+        }
+    }
+}
+
+/// What is proved by nothing any more is told all the same, and exit code 3 says so.
+#[test]
+fn a_recording_whose_index_or_header_is_damaged_is_no_sound_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let id = recorded(folder.path(), &header(Layout::Lines, "shell"), &shell(), true);
+    let file = sealed_file(folder.path(), id);
+    let sound = fs::read(&file).unwrap();
+    let run = |at: usize, command: &str| {
+        let mut bad = sound.clone();
+        bad[at] ^= 1;
+        fs::write(&file, bad).unwrap();
+        let run = replay([command, "last", "--data", data]);
+        assert_eq!(run.status.code(), Some(3), "{command}: {}", err(&run));
+        assert!(err(&run).contains(file.to_str().unwrap()), "{}", err(&run));
+        out(&run)
+    };
+    let footer = sound.len() - 100;
+
+    assert!(run(footer, "info").contains("events     103\n"));
+    assert!(run(footer, "export").contains("second 100."));
+    assert_eq!(run(30, "info"), "", "without its header it cannot be opened");
+}
+
+#[test]
+fn key_frames_are_counted_where_they_are_kept() {
+    for (layout, counted) in [(Layout::Lines, "key frames 2 in 3 "), (Layout::Chunks, "key frames 0 in 3 ")] {
+        let folder = tempfile::tempdir().unwrap();
+        recorded(folder.path(), &header(layout, "shell"), &shell(), true);
+
+        let told = out(&replay(["info", "last", "--data", folder.path().to_str().unwrap()]));
+        assert!(told.contains(counted), "{told}");
     }
 }
 

@@ -15,8 +15,10 @@
 //! | `x` id segment n | the segment's [`Entry`], in values |
 
 use std::{
+    any::Any,
     fs::File,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         PoisonError, RwLock,
@@ -29,6 +31,7 @@ use recording::{
     piece::{self, Key, Kind, PieceFault},
 };
 use sled::{Batch, Db, IVec};
+use ulid::Ulid;
 
 use crate::{
     Entry,
@@ -51,6 +54,9 @@ pub enum JournalFault {
     /// The disk says so.
     #[error("{0}: {1}")]
     Io(String, #[source] io::Error),
+    /// sled cannot make sense of it.
+    #[error("{0}: cannot be read: {1}")]
+    Unreadable(String, String),
     /// It failed, and is opened again before it is asked again.
     #[error("{0}: closed after a failure")]
     Closed(String),
@@ -66,6 +72,17 @@ pub enum JournalFault {
         /// What is wrong with it.
         fault: String,
     },
+}
+
+impl JournalFault {
+    /// Whether it is what the journal holds that is at fault, and opening it again would find it so again.
+    fn is_damage(&self) -> bool {
+        use sled::Error::{Corruption, ReportableBug};
+        matches!(
+            self,
+            JournalFault::Unreadable(..) | JournalFault::Sled(_, Corruption { .. } | ReportableBug(_))
+        )
+    }
 }
 
 /// A key and its value.
@@ -90,21 +107,51 @@ impl Journal {
         private_folder(folder).map_err(|fault| JournalFault::Io(name, fault))?;
         let journal =
             Journal { folder: folder.to_path_buf(), db: RwLock::new(None), next_value: AtomicU64::new(0) };
-        journal.reopen()?;
+        match journal.reopen() {
+            Err(fault) if fault.is_damage() => {
+                journal.set_aside(&fault)?;
+                journal.reopen()?;
+            }
+            opened => opened?,
+        }
         Ok(journal)
+    }
+
+    /// A journal that cannot be read makes room for a new one. It is kept.
+    fn set_aside(&self, fault: &JournalFault) -> Result<(), JournalFault> {
+        let io = |fault| JournalFault::Io(self.name(), fault);
+        let aside = self.folder.with_extension(format!("damaged-{}", Ulid::new()));
+        std::fs::rename(&self.folder, &aside).map_err(io)?;
+        self.folder.parent().map_or(Ok(()), sync_folder).map_err(io)?;
+        private_folder(&self.folder).map_err(io)?;
+        let kept_as = aside.display();
+        tracing::error!(%fault, %kept_as, "the journal is damaged, and a new one begun; what it alone held is missing");
+        Ok(())
     }
 
     /// Opens it again. After a failed write nothing may be believed of the handle that failed.
     pub(crate) fn reopen(&self) -> Result<(), JournalFault> {
         let mut place = self.db.write().unwrap_or_else(PoisonError::into_inner);
         *place = None; // sled's lock goes with its last handle
+        // sled panics where what it reads makes no sense.
+        let opened = catch_unwind(AssertUnwindSafe(|| self.open_db()));
+        let (db, next) = opened.unwrap_or_else(|panic| Err(self.unreadable(&*panic)))?;
+        self.next_value.store(next, Relaxed);
+        *place = Some(db);
+        Ok(())
+    }
+
+    /// sled, and the number of the next value; it has then read what every start needs of it.
+    fn open_db(&self) -> Result<(Db, u64), JournalFault> {
         let config = sled::Config::new().path(&self.folder).cache_capacity(CACHE_BYTES).flush_every_ms(None);
         let db = config.open().map_err(|fault| self.sled(fault))?;
         let last = db.scan_prefix(b"v").keys().next_back().transpose().map_err(|fault| self.sled(fault))?;
         let last = last.and_then(|key| Some(u64::from_be_bytes(*key.get(1..)?.first_chunk()?)));
-        self.next_value.store(last.map_or(0, |last| last + 1), Relaxed);
-        *place = Some(db);
-        Ok(())
+        for prefix in [b"b", b"o"] {
+            let read = db.scan_prefix(prefix).try_for_each(|pair| pair.map(drop));
+            read.map_err(|fault| self.sled(fault))?;
+        }
+        Ok((db, last.map_or(0, |last| last + 1)))
     }
 
     fn db(&self) -> Result<Db, JournalFault> {
@@ -156,9 +203,18 @@ impl Journal {
         }))
     }
 
+    /// All recordings, by their names alone.
+    pub(crate) fn book_ids(&self) -> Result<Vec<SessionId>, JournalFault> {
+        self.ids(b"b")
+    }
+
     /// The recordings that are not wholly sealed.
     pub(crate) fn open_ids(&self) -> Result<Vec<SessionId>, JournalFault> {
-        let keys = self.db()?.scan_prefix(b"o").keys();
+        self.ids(b"o")
+    }
+
+    fn ids(&self, prefix: &[u8]) -> Result<Vec<SessionId>, JournalFault> {
+        let keys = self.db()?.scan_prefix(prefix).keys();
         let ids = keys.map(|key| Ok(id_of(&key.map_err(|fault| self.sled(fault))?)));
         Ok(ids.collect::<Result<Vec<_>, JournalFault>>()?.into_iter().flatten().collect())
     }
@@ -275,6 +331,12 @@ impl Journal {
     fn damaged(&self, id: &dyn std::fmt::Display, value: &str, fault: &str) -> JournalFault {
         let (journal, id) = (self.name(), id.to_string());
         JournalFault::Damaged { journal, id, value: value.to_owned(), fault: fault.to_owned() }
+    }
+
+    fn unreadable(&self, panic: &(dyn Any + Send)) -> JournalFault {
+        let said =
+            panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        JournalFault::Unreadable(self.name(), said.unwrap_or("sled panicked").to_owned())
     }
 
     fn sled(&self, fault: sled::Error) -> JournalFault {

@@ -19,6 +19,7 @@ mod part;
 mod pieces;
 mod recover;
 mod reindex;
+mod salvage;
 mod store;
 mod stored;
 mod summary;

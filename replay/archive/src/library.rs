@@ -174,12 +174,13 @@ impl Library {
     }
 }
 
-/// Whether a store lies there, or something that we may not see: then opening it says why not.
+/// Whether a store lies there, or something that we may not see: then opening it says why not. Sealed recordings alone are
+/// one, as in a backup: the rest is made of them.
 pub fn may_be_a_store(folder: &Path) -> bool {
-    match fs::metadata(folder.join("journal")) {
+    ["journal", "recordings"].iter().any(|part| match fs::metadata(folder.join(part)) {
         Err(fault) => !matches!(fault.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
         Ok(_) => true,
-    }
+    })
 }
 
 /// The sockets of servers that answer, in `$XDG_RUNTIME_DIR/bastion` and in `/tmp/bastion-UID`, if nobody but us can have

@@ -8,6 +8,7 @@ use crate::{
     Archive, Entry,
     opened::{Fetch, OpenRecording, ReadFault},
     part::{FramePlace, Part},
+    salvage::Before,
     stored,
     tail::{self, Ends, Place, Scan, Standing, TailReader},
 };
@@ -137,7 +138,9 @@ impl Local {
         let mut segments = Vec::new();
         let (mut spans, mut frames) = (Vec::new(), BTreeMap::new());
         for number in (1..=packed.parts).skip(self.parts.len()) {
-            let part = self.archive.store().part(self.id, number).map_err(ReadFault::of)?;
+            let before = self.parts.last().map_or_else(|| Before::all(self.id), Before::behind);
+            let part = self.archive.store().part_or_rest(self.id, number, before, self.layout);
+            let part = part.map_err(ReadFault::of)?;
             let file = self.archive.store().file(self.id, number);
             self.parts.push(part.ok_or_else(|| ReadFault(format!("{}: is gone", file.display())))?);
         }

@@ -195,7 +195,7 @@ fn index_bytes(entries: &[Entry], keyframes: &[FramePlace]) -> Vec<u8> {
     bytes
 }
 
-fn read_index(bytes: &[u8]) -> Result<(Vec<Entry>, Vec<FramePlace>), String> {
+pub(crate) fn read_index(bytes: &[u8]) -> Result<(Vec<Entry>, Vec<FramePlace>), String> {
     let mut rest = bytes;
     let cut = || format!("cut off after {} bytes", bytes.len());
     let (mut entries, mut keyframes) = (Vec::new(), Vec::new());

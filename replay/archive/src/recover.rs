@@ -30,7 +30,8 @@ struct LastSeen {
 
 impl Archive {
     /// Takes up what an earlier run left open: every recording without an end gets one, as interrupted. Whatever
-    /// was written of it stays. May be stopped anywhere, and begun again.
+    /// was written of it stays. Sealed recordings that the journal does not know are listed. May be stopped anywhere, and
+    /// begun again.
     ///
     /// A tail that cannot be read is logged by name and left where it is, with all of its recording; so is what no
     /// header tells anything about.
@@ -41,9 +42,7 @@ impl Archive {
         private_folder(&self.tails()).map_err(ArchiveFault::io(&self.tails()))?;
         // What is read now may lie in memory alone, and tails go by what it says.
         self.journal().sync()?;
-        if self.journal().books()?.next().is_none() {
-            self.reindex();
-        }
+        self.reindex()?;
         let mut tails = tail::list(&self.tails()).map_err(ArchiveFault::io(&self.tails()))?;
         for id in self.journal().open_ids()? {
             tails.entry(id).or_default();

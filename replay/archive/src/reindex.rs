@@ -7,22 +7,34 @@ use recording::{Header, SessionId};
 use crate::{
     Archive, BindFault,
     book::{Book, PartRef},
-    journal::Changes,
+    journal::{Changes, JournalFault},
+    salvage::Before,
 };
 
 impl Archive {
-    /// A journal without any recording is new, or was lost. What is sealed tells all that the index needs: it is listed
-    /// again. Recordings of which the last part is missing are listed as far as they are sealed, and go on from there
-    /// if their tails are still here.
-    pub(crate) fn reindex(&self) {
+    /// Lists every sealed recording that the journal does not know: all of them if it is new or was lost, some if it lost
+    /// its end, or if this was stopped before. What is sealed tells all that the index needs. Recordings of which the last
+    /// part is missing are listed as far as they are sealed, and go on from there if their tails are still here.
+    pub(crate) fn reindex(&self) -> Result<(), JournalFault> {
         let mut parts = BTreeMap::<SessionId, u32>::new();
         sealed_below(&self.recordings(), &mut parts);
+        for id in self.journal().book_ids()? {
+            parts.remove(&id);
+        }
+        if parts.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(
+            sealed = parts.len(),
+            "sealed recordings are missing from the list: they are listed again"
+        );
         for (id, last) in parts {
             match self.reindex_one(id, last) {
                 Ok(()) => {}
                 Err(fault) => tracing::error!(session = %id, %fault, "a sealed recording cannot be listed"),
             }
         }
+        Ok(())
     }
 
     fn reindex_one(&self, id: SessionId, last: u32) -> Result<(), BindFault> {
@@ -31,12 +43,15 @@ impl Archive {
         let mut book = Book::new(id, &header, &line);
         let mut changes = Changes::default();
         for number in 1..=last {
-            let Some(part) = self.store().part(id, number)? else { break };
+            let before = Before { segment: book.next_segment, event: book.next_event, link: book.link };
+            let part = self.store().part_or_rest(id, number, before, header.facts.layout)?;
+            let Some(part) = part else { break };
             if part.footer.id != id || part.footer.link_before != book.link {
                 tracing::error!(session = %id, part = number, "does not follow from the part before");
                 break;
             }
             part.entries.iter().for_each(|entry| book.add(entry));
+            book.link = part.footer.link_after; // its entries may have been salvaged without
             book.framed = part.keyframes.iter().map(|frame| frame.segment).fold(book.framed, u64::max);
             book.parts = number;
             (book.first_unsealed, book.sealed_link) = (book.next_segment, book.link);

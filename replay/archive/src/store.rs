@@ -9,13 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::executor::block_on;
 use object_store::{
     GetOptions, GetRange, ObjectStore, PutMode, PutOptions, PutPayload, local::LocalFileSystem,
     path::Path as Name,
 };
 use recording::{
-    SessionId,
+    Layout, SessionId,
     piece::{self, Kind, PieceFault, WRAPPING_BYTES},
 };
 use ulid::Ulid;
@@ -24,6 +23,7 @@ use crate::{
     Entry,
     disk::private_folder,
     part::{FOOTER_PIECE_BYTES, Footer, FramePlace, Part, PartFault},
+    salvage::{Before, salvage},
 };
 
 /// Why a sealed file cannot be written or read.
@@ -90,7 +90,7 @@ impl Store {
         }
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         let name = Name::from(Store::name(id, number));
-        match block_on(self.objects.put_opts(&name, PutPayload::from(bytes), options)) {
+        match wait_for(self.objects.put_opts(&name, PutPayload::from(bytes), options)) {
             Ok(_) => {
                 std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o400)).map_err(io)?;
                 Ok(Put::New)
@@ -181,6 +181,24 @@ impl Store {
         Part::read(footer, &index.unwrap_or_default()).map(Some).map_err(damaged)
     }
 
+    /// The index of a part; of one whose index or footer is damaged, what its other pieces tell. None if there is no such
+    /// part.
+    pub(crate) fn part_or_rest(
+        &self,
+        id: SessionId,
+        number: u32,
+        before: Before,
+        layout: Layout,
+    ) -> Result<Option<Part>, StoreFault> {
+        let fault = match self.part(id, number) {
+            Err(fault @ StoreFault::Damaged { .. }) => fault,
+            read => return read,
+        };
+        let Some(bytes) = self.read(id, number)? else { return Ok(None) };
+        tracing::error!(session = %id, %fault, "a sealed file is damaged; its other pieces are read");
+        salvage(id, number, before, layout, &bytes).map(Some).ok_or(fault)
+    }
+
     /// Reads a part back, every byte of it, and checks it; none if there is no such part.
     pub(crate) fn verify(
         &self,
@@ -205,7 +223,7 @@ impl Store {
     fn get(&self, id: SessionId, number: u32, range: Option<GetRange>) -> Result<Option<Bytes>, StoreFault> {
         let name = Name::from(Store::name(id, number));
         let options = GetOptions { range, ..GetOptions::default() };
-        let got = block_on(async { self.objects.get_opts(&name, options).await?.bytes().await });
+        let got = wait_for(async { self.objects.get_opts(&name, options).await?.bytes().await });
         match got {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
@@ -222,6 +240,14 @@ impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "sealed files in {}", self.folder.display())
     }
+}
+
+/// Waits for the objects, also inside a task of tokio.
+///
+/// Unconstrained: a task has so many polls until it must yield, and one that waits here never yields. When they are used
+/// up whatever it waits for would never be ready.
+fn wait_for<F: Future>(objects: F) -> F::Output {
+    futures::executor::block_on(tokio::task::coop::unconstrained(objects))
 }
 
 /// Year, month and day of the day so many days after 1 January 1970, in the calendar of everybody.

@@ -65,6 +65,16 @@ pub fn plain(stored: &[u8], plain_len: u64) -> Result<Vec<u8>, StoredFault> {
     }
 }
 
+/// The plain form of a stored one, as long as that says itself.
+pub(crate) fn whole(stored: &[u8]) -> Result<Vec<u8>, StoredFault> {
+    let told = |frame| zstd::zstd_safe::get_frame_content_size(frame).ok().flatten();
+    let len = match stored.split_first() {
+        Some((&ZSTD, frame)) => told(frame).unwrap_or(PAYLOAD_BYTES_MAX as u64),
+        _ => stored.len() as u64,
+    };
+    plain(stored, len)
+}
+
 /// The stored form of bytes that are not worth compressing: those of a segment that is still open.
 pub(crate) fn as_it_is(plain: &[u8]) -> Vec<u8> {
     [&[AS_IT_IS], plain].concat()

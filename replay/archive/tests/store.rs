@@ -11,6 +11,8 @@ mod damaged;
 mod format_md;
 #[path = "store/interrupted.rs"]
 mod interrupted;
+#[path = "store/lost.rs"]
+mod lost;
 #[path = "store/sealed.rs"]
 mod sealed;
 #[path = "store/searched.rs"]

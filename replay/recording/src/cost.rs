@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use crate::{Event, Layout, What, emulator::repetitions_max, size};
+use crate::{
+    Event, Layout, What,
+    emulator::{broken_cells, next_cols, repetitions_max},
+    size,
+};
 
 /// A segment is closed when its plain form has so many bytes.
 pub const SEGMENT_BYTES_MAX: usize = 64 * 1024;
@@ -107,6 +111,7 @@ mod nanos {
     pub const SWITCH_CELL: u64 = 1;
     pub const ALIGN_CELL: u64 = 6;
     pub const RESIZE_CELL: u64 = 30;
+    pub const BROKEN_CELL: u64 = 5;
     pub const SHIFT_COLUMN: u64 = 1;
     pub const REPETITION: u64 = 16;
 }
@@ -120,10 +125,17 @@ impl Meter {
     }
 
     fn resize(&mut self, cols: u16, rows: u16) {
-        let (before, state) = (self.cells, self.state);
-        let nanos = self.nanos;
-        *self = Meter { state, ..Meter::new(cols, rows) };
-        self.nanos = nanos + nanos::RESIZE_CELL * before.max(self.cells);
+        let before = *self;
+        *self = Meter { state: before.state, ..Meter::new(cols, rows) };
+        self.nanos = before.nanos
+            + nanos::RESIZE_CELL * before.cells.max(self.cells)
+            + nanos::BROKEN_CELL * before.broken_cells(self.cols);
+    }
+
+    /// Cells that are copied when it becomes as narrow as this; steps after the first are not counted.
+    fn broken_cells(&self, to: u64) -> u64 {
+        let (cols, rows) = (self.cols as usize, (self.cells / self.cols) as usize);
+        broken_cells(cols, rows, next_cols(cols, rows, to as usize)) as u64
     }
 
     fn read(&mut self, bytes: &[u8]) {
@@ -264,6 +276,18 @@ mod tests {
         assert!(!fill.is_full());
         fill.add(&output(vec![b'\n'; 2_000]), 4_000);
         assert!(fill.is_full());
+    }
+
+    #[test]
+    fn a_screen_that_becomes_narrow_costs_the_rows_that_are_broken() {
+        let cost = |from: (u16, u16), (cols, rows)| {
+            let mut fill = Fill::new(Layout::Lines, from.0, from.1);
+            fill.add(&event(What::Resize { cols, rows }), 16);
+            fill.cost()
+        };
+
+        assert!(cost((200, 50), (10, 50)) > cost((200, 50), (201, 50)));
+        assert!(cost((1000, 500), (1, 1)) > cost((1000, 500), (999, 500)));
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::size;
 ///
 /// avt bounds by its screen what a sequence may ask for, with one exception: "repeat the last character" (REP) prints as
 /// often as it is told to, and ten bytes ask for 65535 characters. Here it is told to fill the screen, and no more.
+///
+/// Nor does it bound what a narrower screen asks for: it breaks a row into short ones by cutting them off one by one, and
+/// each keeps the memory of all that was left then. From 1000x500 to one column that is 4 GB. Here it goes in steps.
 pub struct Emulator {
     terminal: Terminal,
     /// Reads along, to know a repetition before avt has heard its last byte.
@@ -29,6 +32,23 @@ const CAN: char = '\u{18}';
 /// row has scrolled away too, and need twice the rows; but half as many fill one.
 pub(crate) fn repetitions_max(cols: usize, rows: usize) -> usize {
     cols * (rows + 3)
+}
+
+/// The most cells, of 16 bytes, that one step of avt's to fewer columns may copy and keep: 16 MB.
+///
+/// Enough for 200x50 to go to one column at once, 640x180 to 40, and 1000x500 to 250.
+const BROKEN_CELLS_MAX: usize = 1_000_000;
+
+/// Cells that rows of so many columns copy and keep when they are broken into rows of `to` columns.
+pub(crate) fn broken_cells(cols: usize, rows: usize, to: usize) -> usize {
+    if to < cols { rows * cols * cols / (2 * to) } else { 0 }
+}
+
+/// The columns that `cols` are narrowed to next on their way to `to`.
+///
+/// It goes by sizes alone: restored from a key frame, a screen is narrowed as the one that the key frame was made of.
+pub(crate) fn next_cols(cols: usize, rows: usize, to: usize) -> usize {
+    to.max(broken_cells(cols, rows, 1).div_ceil(BROKEN_CELLS_MAX)).min(to.max(cols.saturating_sub(1)))
 }
 
 impl Emulator {
@@ -66,10 +86,32 @@ impl Emulator {
         told
     }
 
-    /// Gives it a new size, brought within what can be drawn.
-    pub fn resize<O: Observer>(&mut self, cols: u16, rows: u16, observer: &mut O) -> O::Output {
+    /// Gives it a new size, brought within what can be drawn. The observer answers for each step to it.
+    ///
+    /// There is one step, and all is as with avt alone, unless a wide screen becomes very narrow. In steps a row may be
+    /// broken elsewhere at a wide character, a cursor behind the last column comes to stand on it before it is clear on
+    /// which row that is, and blanks at the end of a row that scrolls away in part may be left out.
+    pub fn resize<O: Observer>(&mut self, cols: u16, rows: u16, observer: &mut O) -> Vec<O::Output> {
         let (cols, rows) = size::clamped(cols, rows);
-        self.terminal.resize_with(cols.into(), rows.into(), observer)
+        self.resize_by(next_cols, (cols.into(), rows.into()), observer)
+    }
+
+    fn resize_by<O: Observer>(
+        &mut self,
+        next_cols: impl Fn(usize, usize, usize) -> usize,
+        (cols, rows): (usize, usize),
+        observer: &mut O,
+    ) -> Vec<O::Output> {
+        let mut told = Vec::new();
+        loop {
+            let (cols_now, rows_now) = self.terminal.size();
+            let next = next_cols(cols_now, rows_now, cols);
+            if next == cols {
+                told.push(self.terminal.resize_with(cols, rows, observer));
+                return told;
+            }
+            told.push(self.terminal.resize_with(next, rows_now, &mut *observer));
+        }
     }
 
     /// A number of repetitions that comes to the same screen, with the cursor at the same place, as `times`.
@@ -137,6 +179,46 @@ mod tests {
 
             // A character may scroll, and then draws on every row.
             assert!(drawn.0 <= 100 * 3 * (rows + 4) * cols, "{sequence:?}: {}", drawn.0);
+        }
+    }
+
+    #[test]
+    fn only_a_wide_screen_that_becomes_very_narrow_goes_in_steps() {
+        for (cols, rows, to) in
+            [(80, 24, 1), (200, 50, 1), (640, 180, 40), (1000, 500, 250), (1, 500, 1000), (80, 24, 80)]
+        {
+            assert_eq!(next_cols(cols, rows, to), to, "{cols}x{rows} to {to}");
+        }
+        assert_eq!([1000, 250, 16].map(|cols| next_cols(cols, 500, 1)), [250, 16, 1]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_step_is_narrower_and_bounded(cols in 2usize..=1000, rows in 1usize..=500, to in 1usize..=1000) {
+            let next = next_cols(cols, rows, to);
+
+            prop_assert!(next == to || (to..cols).contains(&next));
+            prop_assert!(broken_cells(cols, rows, next) <= BROKEN_CELLS_MAX);
+        }
+
+        #[test]
+        fn at_once_or_in_steps_a_restored_screen_is_narrowed_as_the_one_it_was_made_of(
+            (cols, rows) in (1u16..40, 1u16..7),
+            pieces in vec(sequence(), 1..12),
+            size in (1usize..40, 1usize..7),
+            is_in_steps: bool,
+        ) {
+            let mut played = Emulator::blank(cols, rows);
+            played.feed(&pieces.concat(), &mut ());
+            let mut restored = Emulator::blank(cols, rows);
+            restored.feed(&played.terminal().dump(), &mut ());
+
+            let halves = |cols: usize, _, to: usize| to.max(cols.div_ceil(2)).min(to.max(cols - 1));
+            for emulator in [&mut played, &mut restored] {
+                emulator.resize_by(if is_in_steps { halves } else { next_cols }, size, &mut ());
+            }
+            prop_assert_eq!(played.terminal().size(), size);
+            prop_assert_eq!(played.terminal().dump(), restored.terminal().dump());
         }
     }
 

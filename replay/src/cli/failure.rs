@@ -68,7 +68,7 @@ impl Failure {
             Failure::Flawed { flaw: Flaw::Incomplete(_), .. } => {
                 "the original, if there is one; all before it is sound"
             }
-            Failure::Flawed { .. } => "the original, if there is one; all other lines were read",
+            Failure::Flawed { .. } => "the original, if there is one; all else was read",
             Failure::Terminal(TerminalFault::NotATerminal) => {
                 "replay export, which writes to files and pipes"
             }
@@ -85,6 +85,7 @@ impl Failure {
             Failure::NoSource => USAGE,
             Failure::Flawed { flaw: Flaw::Incomplete(_), .. } => INCOMPLETE,
             Failure::Flawed { flaw: Flaw::Broken(_), .. } | Failure::Export(ExportFault::Read(_)) => BROKEN,
+            Failure::Open(OpenFault::Library { fault: LibraryFault::Read(_), .. }) => BROKEN,
             _ => FAILED,
         }
     }

@@ -39,7 +39,7 @@ impl Transcript {
                 let text = self.decode(data);
                 self.emulator.feed(&text, &mut self.scrolled).concat()
             }
-            What::Resize { cols, rows } => self.emulator.resize(*cols, *rows, &mut self.scrolled),
+            What::Resize { cols, rows } => self.emulator.resize(*cols, *rows, &mut self.scrolled).concat(),
             _ => return Ok(()),
         };
         self.write(&lines, out)

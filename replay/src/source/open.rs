@@ -121,7 +121,7 @@ fn open_session(name: &str, shelf: Shelf<'_>) -> Result<Box<dyn Source>, OpenFau
             Ok((library, Match::One(session))) => {
                 let recording = library.open_recording(session.id).map_err(fault)?;
                 let source = SessionSource::new(recording).map_err(|read| fault(LibraryFault::Read(read)))?;
-                return Ok(Box::new(source));
+                return Ok(Box::new(source.with_library(library)));
             }
             Ok((_, Match::Several(one, other))) => return Err(OpenFault::Several { name: of(), one, other }),
             Ok((_, Match::None)) => {}
@@ -137,7 +137,7 @@ fn open_session(name: &str, shelf: Shelf<'_>) -> Result<Box<dyn Source>, OpenFau
 
 /// What to ask, in order: data folders and sockets.
 fn places(shelf: Shelf<'_>) -> Vec<(Option<PathBuf>, Option<PathBuf>)> {
-    // A folder without a journal is no store, and is not to become one.
+    // A folder in which there is nothing of a store is none, and is not to become one.
     let store = |folder: PathBuf| archive::may_be_a_store(&folder).then_some((Some(folder), None));
     match shelf {
         Shelf { socket: Some(socket), .. } => vec![(None, Some(socket.to_owned()))],

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use archive::{OpenRecording, ReadFault};
+use archive::{Library, LibraryFault, OpenRecording, ReadFault, control::ControlFault};
 use recording::{AvtReplica, CastHeader, Event, Layout, Replica as _, Source as _, Timeline};
 
 use super::{About, Flaw, Growth, Source, SourceFault, show};
@@ -20,6 +20,7 @@ pub struct SessionSource {
     timeline: Timeline,
     growth: Growth,
     looked: Instant,
+    library: Option<Library>,
 }
 
 impl SessionSource {
@@ -30,10 +31,17 @@ impl SessionSource {
     pub fn new(mut recording: OpenRecording) -> Result<Self, ReadFault> {
         let growth = if recording.has_ended()? { Growth::Done } else { Growth::Live };
         let about = About::of_session(recording.session());
-        let mut source =
-            SessionSource { recording, about, timeline: Timeline::default(), growth, looked: Instant::now() };
+        let (timeline, looked) = (Timeline::default(), Instant::now());
+        let mut source = SessionSource { recording, about, timeline, growth, looked, library: None };
         source.index();
         Ok(source)
+    }
+
+    /// With the library that it is from, which can check what is sealed of it.
+    #[must_use]
+    pub fn with_library(mut self, library: Library) -> Self {
+        self.library = Some(library);
+        self
     }
 
     /// Takes over the index. A channel without a terminal has no key frames; see [`SessionSource::keyframe`].
@@ -109,5 +117,29 @@ impl Source for SessionSource {
         let missing = self.timeline.missing();
         (missing > 0)
             .then(|| Flaw::Broken(format!("damaged: {missing} of its events cannot be read any more")))
+    }
+
+    /// Checks every byte of what is sealed, and reads what is not.
+    fn check(&mut self) -> Option<Flaw> {
+        let id = self.recording.session().facts.id;
+        let sealed = self.library.as_ref().map_or(Ok(()), |library| library.verify(id));
+        let mut segments = 0..self.timeline.spans().len();
+        let unsealed = segments.try_for_each(|segment| self.recording.events(segment).map(drop));
+        let flaw = sealed.map_err(flaw_of).and(unsealed.map_err(|fault| Flaw::Broken(fault.to_string())));
+        flaw.err().or_else(|| self.flaw())
+    }
+
+    fn keyframes(&self) -> usize {
+        self.recording.timeline().spans().iter().filter(|span| span.has_keyframe).count()
+    }
+}
+
+/// What a fault of a check tells of the recording.
+fn flaw_of(fault: LibraryFault) -> Flaw {
+    match fault {
+        LibraryFault::Archive(_) | LibraryFault::Control(ControlFault::Refused(_)) => {
+            Flaw::Broken(fault.to_string())
+        }
+        _ => Flaw::Incomplete(format!("it cannot be checked: {fault}")),
     }
 }

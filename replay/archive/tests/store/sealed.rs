@@ -3,7 +3,11 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use archive::{Archive, End, Filter, Limits, State};
-use recording::{AvtReplica, Elapsed, Layout, Playback, Replica, Source, seek};
+use recording::{
+    AvtReplica, Elapsed, Layout, Playback, Replica, Source,
+    piece::{Kind, beginning},
+    seek,
+};
 
 use crate::bench::{Bench, events, noise, output, work};
 
@@ -172,6 +176,43 @@ fn a_damaged_segment_does_not_hide_the_others() {
     let fault = recording.events(0).unwrap_err().to_string();
     assert!(fault.contains("segment 1") && fault.contains(".rec"), "{fault}");
     assert!(!recording.events(1).unwrap().is_empty());
+}
+
+/// The place of the last piece of this kind.
+fn last_piece(bytes: &[u8], kind: Kind) -> usize {
+    let beginning = beginning(kind);
+    bytes.windows(beginning.len()).rposition(|window| window == beginning).unwrap()
+}
+
+/// Segments are pieces that tell what they are: a part is read without its index, without its footer, and without both.
+#[test]
+fn a_damaged_index_or_footer_costs_no_event() {
+    let damages = [&[Kind::Index][..], &[Kind::Footer], &[Kind::Summary], &[Kind::Index, Kind::Footer]];
+    for (layout, damaged) in [Layout::Lines, Layout::Chunks].into_iter().flat_map(|l| damages.map(|d| (l, d)))
+    {
+        let bench = Bench::new();
+        let id = bench.recorded(layout, &work());
+        bench.bind();
+        let [file] = &bench.files("recordings")[..] else { panic!("one sealed file") };
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+        let mut bad = fs::read(file).unwrap();
+        for kind in damaged {
+            let at = last_piece(&bad, *kind);
+            bad[at + 40] ^= 1;
+        }
+        fs::write(file, &bad).unwrap();
+
+        let said = format!("{layout:?}, {damaged:?}");
+        assert_eq!(bench.events(id), work(), "{said}");
+        assert!(bench.archive.verify(id).is_err(), "it is damaged all the same, {said}");
+        let lost = bench.copied();
+        fs::remove_dir_all(lost.path().join("journal")).unwrap();
+        let archive = Archive::open_exclusive(lost.path()).unwrap();
+        archive.recover().unwrap();
+        assert_eq!(events(&archive, id), work(), "listed again, {said}");
+        let summary = archive.session(id).unwrap().unwrap();
+        assert_eq!((summary.state, summary.events), (State::Finished, work().len() as u64), "{said}");
+    }
 }
 
 /// Law: seeking to an instant equals playing up to it.
