@@ -229,6 +229,10 @@ impl server::Handler for Connection {
             tracing::error!(connection = %self.shared.id, "ended: {fault}");
             return Err(russh::Error::Disconnect);
         }
+        if let Some(key) = self.sign_in.newly_bound() {
+            let her = Holder::of(principal);
+            self.house.live.tell_those(|holder| holder.is_same_person(&her), key);
+        }
         tokio::spawn(end_when_told(place.ended.clone(), session.handle()));
         self.place = Some(place);
         Ok(())

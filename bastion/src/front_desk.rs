@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gate::{
-    Caller, Decision, Denial, Destination, DestinationFault, Env, Forwarding, Gate, Grant, Notice, Opening,
-    Opens, Principal, Request, Said, Target, exit_code,
+    Caller, Decision, Denial, Destination, DestinationFault, Env, Forwarding, Gate, Grant, NewKey, Notice,
+    Opening, Opens, Principal, Request, Said, Target, exit_code,
 };
 use recording::{FORMAT, Facts, Header, Layout};
 use russh::{Channel, ChannelMsg, server};
@@ -261,11 +261,12 @@ impl Desk {
         let terminal = opening.pty.is_some();
         let id = archive::new_id();
         let most = self.rules.settings.limits.sessions_per_person;
-        let Some(place) = self.house.live.enter(id, Holder::of(&self.principal), most) else {
+        let Some(mut place) = self.house.live.enter(id, Holder::of(&self.principal), most) else {
             tracing::warn!(user = %self.principal.name, most, "too many sessions of one person; one refused");
             return refuse(channel, terminal, &Notice::Full).await;
         };
         let header = self.header(id, &grant, &opening);
+        let news = (self.news(terminal), place.news.take());
         tracing::info!(session = %id, connection = %self.shared.id, user = %self.principal.name,
             target = %grant.target().name, login = %grant.login(), channel = %opening.kind(), rule = grant.rule(),
             "session begins");
@@ -283,11 +284,26 @@ impl Desk {
             gate: Gate::new(grant, opening),
             began,
             severing: self.shared.severing.clone(),
+            news,
             ended: place.ended.clone(),
         });
         let reason = session.run(early, self.input_ended).await;
         tracing::info!(session = %id, seconds = began.elapsed().as_secs_f64(), "session ended: {reason:?}");
         drop(place);
+    }
+
+    /// Keys that were bound to her since she was last told, if there is a terminal to tell her on. The one that she came
+    /// with is none of them: she has bound it herself.
+    fn news(&self, terminal: bool) -> Vec<NewKey> {
+        if !terminal {
+            return Vec::new();
+        }
+        let Principal { issuer, subject, key, .. } = &self.principal;
+        let news = self.house.login.bindings().news_for(issuer, subject, key.as_deref(), house::now());
+        news.unwrap_or_else(|fault| {
+            tracing::warn!(%fault, "nobody can say which keys were bound");
+            Vec::new()
+        })
     }
 
     fn header(&self, id: recording::SessionId, grant: &Grant, opening: &Opening) -> Header {

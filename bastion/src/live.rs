@@ -6,9 +6,12 @@ use std::{
     time::Duration,
 };
 
-use gate::Principal;
+use gate::{NewKey, Principal};
 use recording::SessionId;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
+
+/// News that wait for one session.
+const NEWS_MAX: usize = 8;
 
 /// Who a session or connection belongs to, and how she came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +37,8 @@ impl Holder {
         }
     }
 
-    fn is_same_person(&self, other: &Holder) -> bool {
+    /// Whether both are one person.
+    pub fn is_same_person(&self, other: &Holder) -> bool {
         (&self.issuer, &self.subject) == (&other.issuer, &other.subject)
     }
 }
@@ -49,6 +53,7 @@ pub struct Live {
 struct Entry {
     holder: Holder,
     end: watch::Sender<Option<String>>,
+    tell: mpsc::Sender<NewKey>,
 }
 
 /// One open session; it counts for as long as this lives.
@@ -57,6 +62,8 @@ pub struct Place {
     id: SessionId,
     /// Says why the session must end, once somebody outside wants it to.
     pub ended: watch::Receiver<Option<String>>,
+    /// News of her keys; for the first who takes it.
+    pub news: Option<mpsc::Receiver<NewKey>>,
 }
 
 impl Live {
@@ -67,8 +74,9 @@ impl Live {
             return None;
         }
         let (end, ended) = watch::channel(None);
-        sessions.insert(id, Entry { holder, end });
-        Some(Place { live: self.clone(), id, ended })
+        let (tell, news) = mpsc::channel(NEWS_MAX);
+        sessions.insert(id, Entry { holder, end, tell });
+        Some(Place { live: self.clone(), id, ended, news: Some(news) })
     }
 
     /// Tells every open session to end, and why.
@@ -81,6 +89,14 @@ impl Live {
         let sessions = self.lock();
         let ended = sessions.values().filter(|entry| of(&entry.holder));
         ended.map(|entry| drop(entry.end.send_replace(Some(why.to_owned())))).count()
+    }
+
+    /// Tells the sessions of these holders of a key that was bound. Whoever has heard of several and looked at none misses
+    /// this one.
+    pub fn tell_those(&self, of: impl Fn(&Holder) -> bool, key: &NewKey) {
+        for entry in self.lock().values().filter(|entry| of(&entry.holder)) {
+            drop(entry.tell.try_send(key.clone()));
+        }
     }
 
     /// Waits until no session is open, for so long at most.

@@ -15,7 +15,7 @@ mod oidc;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use gate::{Caller, Name, Principal};
+use gate::{Caller, Name, NewKey, Principal};
 use russh::keys::{HashAlg, PublicKey};
 
 pub use answer::{InteractiveAnswer, KeyAnswer, Question};
@@ -163,6 +163,7 @@ pub struct SignIn {
     name: Option<Name>,
     flows: u32,
     is_refusal_written: bool,
+    newly_bound: Option<NewKey>,
     state: State,
 }
 
@@ -176,6 +177,7 @@ impl SignIn {
             name: None,
             flows: 0,
             is_refusal_written: false,
+            newly_bound: None,
             state: State::Nothing,
         }
     }
@@ -186,6 +188,11 @@ impl SignIn {
             State::SignedIn { principal, .. } => Some(principal),
             _ => None,
         }
+    }
+
+    /// The key that this sign-in has bound, if it was not hers before.
+    pub fn newly_bound(&self) -> Option<&NewKey> {
+        self.newly_bound.as_ref()
     }
 
     /// Whether she still may: a binding can have been revoked between the proof of its key and now. In doubt she may not.
@@ -387,7 +394,7 @@ impl SignIn {
         }
     }
 
-    async fn bind(&self, binding: Binding, principal: &Principal, now: i64) -> Result<(), &'static str> {
+    async fn bind(&mut self, binding: Binding, principal: &Principal, now: i64) -> Result<(), &'static str> {
         let act = Act::KeyBound {
             person: audit::person(principal),
             key: binding.fingerprint.clone(),
@@ -398,8 +405,12 @@ impl SignIn {
             tracing::error!(%fault, "a key is not bound, and its owner not let in");
             return Err(notice::NO_RECORD);
         }
+        let key = NewKey { fingerprint: binding.fingerprint.clone(), source: binding.source };
         match self.login.bindings.bind(binding, now).await {
-            Ok(()) => Ok(()),
+            Ok(is_news) => {
+                self.newly_bound = is_news.then_some(key);
+                Ok(())
+            }
             Err(BindFault::Anothers(key)) => {
                 tracing::warn!(source = %self.source, key, "a key that is bound to another person");
                 Err(notice::ANOTHERS_KEY)

@@ -18,10 +18,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use gate::{FromClient, FromTarget, Gate, Grant, Heard, Reason, Step, ToClient, ToTarget, WaitsFor};
+use gate::{FromClient, FromTarget, Gate, Grant, Heard, NewKey, Reason, Step, ToClient, ToTarget, WaitsFor};
 use recording::{Elapsed, Exit};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client, server};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use crate::{
     alarm::Alarm,
@@ -99,6 +102,8 @@ pub struct Session {
     mark: Mark,
     gate: Gate,
     began: Instant,
+    /// Keys that are bound to its person meanwhile.
+    news: Option<mpsc::Receiver<NewKey>>,
     /// Somebody outside wants the session ended, and says why.
     ended: watch::Receiver<Option<String>>,
     /// Why it ended; none while it goes on.
@@ -137,6 +142,8 @@ pub struct Parts {
     pub began: Instant,
     /// Cuts the client's connection, with all its channels.
     pub severing: Severing,
+    /// Keys that were bound to its person since she was last told, and those that will be.
+    pub news: (Vec<NewKey>, Option<mpsc::Receiver<NewKey>>),
     /// Set when somebody outside ends the session.
     pub ended: watch::Receiver<Option<String>>,
 }
@@ -158,6 +165,7 @@ impl Session {
             mark: Mark::Written(0),
             gate: parts.gate,
             began: parts.began,
+            news: parts.news.1,
             ended: parts.ended,
             reason: None,
             untaken: None,
@@ -166,7 +174,7 @@ impl Session {
             unrecorded: false,
             alarm: Alarm::default(),
             patience: Alarm::default(),
-            early: VecDeque::new(),
+            early: parts.news.0.into_iter().map(Heard::KeyBound).collect(),
         }
     }
 
@@ -280,6 +288,7 @@ impl Session {
                 sent = self.to_target.send(), if self.to_target.may_leave() => if sent.is_err() {
                     return Some(Heard::TargetGone);
                 },
+                key = hear_news(&mut self.news) => return Some(Heard::KeyBound(key)),
                 why = told_to_end(&mut self.ended) => return Some(Heard::End(why)),
                 () = storm::jolt() => {}
             }
@@ -330,6 +339,16 @@ impl Session {
 
     fn instant(&self, at: Elapsed) -> Instant {
         self.began + Duration::from_micros(at.as_micros())
+    }
+}
+
+async fn hear_news(news: &mut Option<mpsc::Receiver<NewKey>>) -> NewKey {
+    match news {
+        Some(news) => match news.recv().await {
+            Some(key) => key,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }
 

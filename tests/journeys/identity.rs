@@ -162,3 +162,29 @@ fn who_comes_in_batch_mode_without_a_binding_is_named_in_log_and_trail() {
     assert_eq!(entry["user"], "ana");
     assert!(entry["key"].as_str().is_some_and(|key| key.starts_with("SHA256:")), "{entry}");
 }
+
+#[test]
+fn a_key_that_is_bound_is_told_in_open_terminals_and_at_the_next_sign_in() {
+    let bastion = TestBastion::start();
+    let ana = bastion.caller("ana");
+    let open = ana.ssh(&["web1"]).options(&["-t"]).on_terminal(100, 30);
+    open.out.wait("target> ", SHORT);
+    let program = ana.ssh(&["web1", "echo in; sleep 600"]).start();
+    program.out.wait("in\n", SHORT);
+
+    let other = bastion.caller("ana");
+    let told = "signs you in from now on, by a sign-in from 127.0.0.1; if that was not you: ssh BASTION :revoke SHA256:";
+    open.out.wait(told, SHORT);
+    assert_eq!(program.err.text(), "", "programs read what a session without a terminal says");
+
+    let by_the_new = other.ssh(&["web1"]).options(&["-t"]).on_terminal(100, 30);
+    by_the_new.out.wait("target> ", SHORT);
+    let by_the_old = ana.ssh(&["web1"]).options(&["-t"]).on_terminal(100, 30);
+    by_the_old.out.wait(told, SHORT);
+    by_the_old.out.wait("target> ", SHORT);
+    let keys = ana.ssh(&[":keys", "--json"]).done().text();
+    let keys: Vec<Value> = serde_json::from_str(&keys).unwrap();
+    let new = keys.iter().find(|key| key["current"] == false).unwrap()["key"].as_str().unwrap();
+    assert!(by_the_old.out.text().contains(&format!(":revoke {new}")), "{}", by_the_old.out.text());
+    assert!(!by_the_new.out.text().contains(&format!(":revoke {new}")), "{}", by_the_new.out.text());
+}

@@ -129,6 +129,10 @@ impl Gate {
             // A target that cannot be written to may still have sent something: its close will be heard.
             Heard::TargetGone => vec![],
             Heard::End(why) if open => self.end(&Notice::Ended(why), Reason::Ended, now),
+            Heard::KeyBound(key) if open && self.opening.pty.is_some() => {
+                self.tell(&Notice::KeyBound(key), now)
+            }
+            Heard::KeyBound(_) => vec![], // programs read what a session without a terminal says
             // Its close is on its way. What it is told now comes too late to matter.
             Heard::Begin | Heard::Client(_) | Heard::Target(_) | Heard::ClientGone | Heard::End(_) => vec![],
         }

@@ -24,8 +24,8 @@ pub use destination::{Caller, Destination, DestinationFault, Said};
 pub use env::{Env, EnvFilter, EnvFilterFault, PASSED_MAX, clean_term};
 pub use gate::{Gate, is_signal};
 pub use message::{
-    COLS_MAX, FromClient, FromTarget, Heard, Pty, ROWS_MAX, Reason, Step, ToClient, ToTarget, Unrecorded,
-    WaitsFor, clamp_size,
+    COLS_MAX, FromClient, FromTarget, Heard, NewKey, Pty, ROWS_MAX, Reason, Step, ToClient, ToTarget,
+    Unrecorded, WaitsFor, clamp_size,
 };
 pub use nearest::nearest;
 pub use notice::{Forwarding, Notice, exit_code};

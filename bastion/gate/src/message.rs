@@ -3,7 +3,7 @@
 //! These are the SSH channel messages of RFC 4254 in words of our own, so that the gate need not name an SSH
 //! library.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use bytes::Bytes;
 use recording::{Event, Exit};
@@ -125,6 +125,15 @@ pub enum ToTarget {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unrecorded(pub String);
 
+/// A key that was bound to somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKey {
+    /// Its fingerprint.
+    pub fingerprint: String,
+    /// Where the sign-in came from that bound it.
+    pub source: IpAddr,
+}
+
 /// What a gate is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
@@ -144,6 +153,8 @@ pub enum Heard {
     ClientGone,
     /// The target cannot be written to any more.
     TargetGone,
+    /// A key signs this session's person in from now on: she is told where she looks on.
+    KeyBound(NewKey),
     /// Somebody outside ends the session (shutdown, administrator): one line, printable.
     End(String),
 }

@@ -7,7 +7,7 @@ use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 
-use crate::{Denial, Kind, Name, Printable, Unmet, Why};
+use crate::{Denial, Kind, Name, NewKey, Printable, Unmet, Why};
 
 /// The bastion's own exit codes on a channel, where 0 to 127 belong to the remote command: those of sysexits.h.
 pub mod exit_code {
@@ -79,6 +79,8 @@ pub enum Notice {
         /// The target.
         target: Name,
     },
+    /// A key was bound to the person who looks on.
+    KeyBound(NewKey),
     /// The bastion has no room for one more session.
     Full,
 }
@@ -126,6 +128,7 @@ impl Notice {
             | Notice::TimeSoon(_)
             | Notice::IdleSoon(_)
             | Notice::Paused
+            | Notice::KeyBound(_)
             | Notice::RecordedAgain => None,
         }
     }
@@ -185,6 +188,11 @@ impl fmt::Display for Notice {
             Notice::Misconfigured { target } => {
                 write!(f, "the bastion's settings for target {target} are wrong; its administrator should run `bastion check`")
             }
+            Notice::KeyBound(NewKey { fingerprint, source }) => write!(
+                f,
+                "the key {fingerprint} signs you in from now on, by a sign-in from {source}; if that was not you: \
+                 ssh BASTION :revoke {fingerprint}"
+            ),
             Notice::Full => f.write_str("the bastion has no room for one more session; try again later"),
         }
     }

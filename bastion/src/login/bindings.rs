@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use gate::{Name, Principal};
+use gate::{Name, NewKey, Principal};
 use recording::Person;
 use serde::{Deserialize, Serialize};
 use sled::transaction::{ConflictableTransactionError, TransactionError};
@@ -52,6 +52,9 @@ pub struct Binding {
     pub last_used_at: i64,
     /// Where it was last used from.
     pub source: IpAddr,
+    /// Its owner has been told that it was bound, on a terminal that was not opened by it.
+    #[serde(default)]
+    pub is_known: bool,
 }
 
 /// Why a binding could not be made.
@@ -105,6 +108,7 @@ impl Binding {
             expires_at: principal.signed_in_at.saturating_add(seconds),
             last_used_at: principal.signed_in_at,
             source: principal.source,
+            is_known: false,
         }
     }
 
@@ -172,8 +176,9 @@ impl Bindings {
 
     /// Binds a key to its owner, and returns once a power cut cannot take it back.
     ///
-    /// Somebody else's live binding stays, and refuses; one that has run out gives way.
-    pub async fn bind(&self, binding: Binding, now: i64) -> Result<(), BindFault> {
+    /// Somebody else's live binding stays, and refuses; one that has run out gives way. Answers whether that is news: the
+    /// key was not hers until now.
+    pub async fn bind(&self, binding: Binding, now: i64) -> Result<bool, BindFault> {
         let this = self.clone();
         match tokio::task::spawn_blocking(move || this.bind_blocking(&binding, now)).await {
             Ok(done) => done,
@@ -181,24 +186,30 @@ impl Bindings {
         }
     }
 
-    fn bind_blocking(&self, binding: &Binding, now: i64) -> Result<(), BindFault> {
-        let value = serde_json::to_vec(binding).map_err(StoreFault::from)?;
+    fn bind_blocking(&self, binding: &Binding, now: i64) -> Result<bool, BindFault> {
+        let news = serde_json::to_vec(binding).map_err(StoreFault::from)?;
+        let no_news =
+            serde_json::to_vec(&Binding { is_known: true, ..binding.clone() }).map_err(StoreFault::from)?;
         let done = self.tree.transaction(|tree| {
             let before = tree.get(&binding.fingerprint)?.and_then(|bytes| read(&bytes));
-            if before.is_some_and(|b| b.is_live(now) && b.is_anothers(&binding.issuer, &binding.subject)) {
+            let is_anothers = |b: &Binding| b.is_anothers(&binding.issuer, &binding.subject);
+            if before.as_ref().is_some_and(|b| b.is_live(now) && is_anothers(b)) {
                 return Err(ConflictableTransactionError::Abort(()));
             }
-            tree.insert(binding.fingerprint.as_bytes(), value.as_slice())?;
-            Ok(())
+            let was_hers = |b: &Binding| (&b.issuer, &b.subject) == (&binding.issuer, &binding.subject);
+            let before = before.filter(was_hers);
+            let is_known = before.as_ref().is_some_and(|b| b.is_known);
+            tree.insert(binding.fingerprint.as_bytes(), if is_known { no_news.as_slice() } else { &news })?;
+            Ok(before.is_none())
         });
         match done {
-            Ok(()) => {
+            Ok(is_news) => {
                 self.sync()?;
                 // The new binding stands; what has run out lets nobody in, forgotten or not.
                 if let Err(fault) = self.forget_old(now) {
                     tracing::warn!(%fault, "bindings that have run out are not forgotten");
                 }
-                Ok(())
+                Ok(is_news)
             }
             Err(TransactionError::Abort(())) => Err(BindFault::Anothers(binding.fingerprint.clone())),
             Err(TransactionError::Storage(fault)) => Err(StoreFault::Sled(fault).into()),
@@ -212,6 +223,34 @@ impl Bindings {
             all.extend(read(&pair?.1).filter(|binding| binding.is_live(now)));
         }
         Ok(all)
+    }
+
+    /// The keys that were bound to this person and that she has not been told of; from now on she has. The key that she
+    /// came with is not among them, and stays to be told: who bound a key of his to her must not be the one who hears of it.
+    /// Not worth a sync: a power cut tells her twice.
+    pub fn news_for(
+        &self,
+        issuer: &str,
+        subject: &str,
+        with: Option<&str>,
+        now: i64,
+    ) -> Result<Vec<NewKey>, StoreFault> {
+        let mut news = Vec::new();
+        for binding in self.all(now)? {
+            let is_hers = (binding.issuer.as_str(), binding.subject.as_str()) == (issuer, subject);
+            let key = binding.fingerprint.as_str();
+            if binding.is_known || !is_hers || with == Some(key) {
+                continue;
+            }
+            let before = self.tree.get(key)?.filter(|bytes| read(bytes).as_ref() == Some(&binding));
+            let value = serde_json::to_vec(&Binding { is_known: true, ..binding.clone() })?;
+            // Only this very value: what was bound anew meanwhile is news again.
+            let told = before.is_some() && self.tree.compare_and_swap(key, before, Some(value))?.is_ok();
+            if told {
+                news.push(NewKey { fingerprint: binding.fingerprint, source: binding.source });
+            }
+        }
+        Ok(news)
     }
 
     /// Forgets bindings, and returns once a power cut cannot bring them back. One that was made anew meanwhile goes
@@ -359,6 +398,23 @@ mod tests {
 
         assert_eq!(bindings.tree.len(), 1);
         assert!(bindings.find("SHA256:b", 1000 + HOUR).unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_key_that_was_bound_is_told_once_and_never_to_who_came_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let bindings = Bindings::open(folder.path()).unwrap();
+        assert!(bindings.bind(binding_of("1", 1000), 1000).await.unwrap());
+        let told = |with: Option<&str>| bindings.news_for("https://id.example", "1", with, 1000).unwrap();
+
+        assert_eq!(bindings.news_for("https://id.example", "2", None, 1000).unwrap(), []);
+        assert_eq!(told(Some("SHA256:a")), [], "it may be a stranger's");
+        let news = NewKey { fingerprint: "SHA256:a".into(), source: "127.0.0.1".parse().unwrap() };
+        assert_eq!(told(Some("SHA256:b")), [news]);
+        assert_eq!(told(None), []);
+
+        assert!(!bindings.bind(binding_of("1", 1000), 1000).await.unwrap(), "it was hers");
+        assert_eq!(told(None), []);
     }
 
     #[tokio::test]
