@@ -17,14 +17,13 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 
 use crate::{
-    audit::By,
     cli,
     demo_issuer::{self, DemoIssuer},
     demo_target::DemoTarget,
     failure::Failure,
     house::Rules,
     log,
-    serve::{self, Gateway},
+    serve::{self, Gateway, Signals},
     settings::{DEFAULT_KEY, FileRead, Log, Login, Settings, TargetSettings},
 };
 
@@ -118,17 +117,18 @@ async fn serve_demo(arguments: &Args, folder: &Path) -> Result<(), Failure> {
     forget_state(folder)?;
     let rules = Rules::new(settings, Policy::parse(POLICY, "the demo's policy")?, read);
 
+    let signals = Signals::hear()?;
     let mut gateway = Gateway::start(rules, vault).await?;
     // So that `replay -- last` finds it without being told where.
     let announcement = archive::announce(gateway.control.socket()).map_err(cannot)?;
     let listens = gateway.addresses.first().copied().unwrap_or(arguments.listen);
     println!("{}", welcome(listens, &issuer, arguments.data.as_deref()));
     tokio::spawn(tell_words(issuer.words()));
-    let told = serve::until_told(&mut gateway).await;
+    let by = serve::until_told(&mut gateway, signals).await;
     drop(announcement);
-    gateway.stop(told.as_ref().map_or(By::Bastion, By::clone)).await;
+    gateway.stop(by).await;
     drop((target, issuer));
-    told.map(drop)
+    Ok(())
 }
 
 /// Whose keys and names are was said by a provider that is gone: every demo has one of its own.

@@ -7,7 +7,7 @@ use keys::Vault;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinHandle,
 };
@@ -104,42 +104,63 @@ pub async fn run(settings: Settings) -> Result<(), Failure> {
     if let Err(fault) = setrlimit(Resource::Core, none) {
         tracing::warn!("core dumps cannot be switched off: {fault}");
     }
+    let signals = Signals::hear()?;
     let (vault, _) = own_keys::open_vault(&settings)?;
     let mut gateway = Gateway::start(Rules::read(settings)?, vault).await?;
     for address in &gateway.addresses {
         tracing::info!("listening on {address}");
     }
-    let by = until_told(&mut gateway).await?;
+    let by = until_told(&mut gateway, signals).await;
     tracing::info!("stopping");
     gateway.stop(by).await;
     Ok(())
 }
 
+/// The signals that a server obeys. Before anybody can connect they must be heard: one that comes earlier kills the process
+/// without an orderly end.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// From now on they are heard, and wait for [`until_told`].
+    ///
+    /// # Errors
+    /// If the system does not let us hear them.
+    pub fn hear() -> Result<Signals, Failure> {
+        let hear = |kind| {
+            signal(kind)
+                .map_err(|fault| Failure::new(format!("cannot hear signals: {fault}"), "start it anew"))
+        };
+        Ok(Signals {
+            terminate: hear(SignalKind::terminate())?,
+            interrupt: hear(SignalKind::interrupt())?,
+            hang_up: hear(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Waits for the signal or the order that ends the program, and answers whose it was; reloads at SIGHUP, or when
 /// ordered, meanwhile.
-pub async fn until_told(gateway: &mut Gateway) -> Result<By, Failure> {
-    let hear = |kind| {
-        signal(kind).map_err(|fault| Failure::new(format!("cannot hear signals: {fault}"), "start it anew"))
-    };
-    let mut terminate = hear(SignalKind::terminate())?;
-    let mut interrupt = hear(SignalKind::interrupt())?;
-    let mut hang_up = hear(SignalKind::hangup())?;
+pub async fn until_told(gateway: &mut Gateway, mut signals: Signals) -> By {
+    let by = |name: &str| By::Signal(name.into());
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(By::Signal("TERM".into())),
-            _ = interrupt.recv() => return Ok(By::Signal("INT".into())),
-            _ = hang_up.recv() => {
-                let by = By::Signal("HUP".into());
+            _ = signals.terminate.recv() => return by("TERM"),
+            _ = signals.interrupt.recv() => return by("INT"),
+            _ = signals.hang_up.recv() => {
                 if gateway.house.rules().settings.file.is_none() {
-                    return Ok(by); // a demo has no settings to read again: its terminal was closed
+                    return by("HUP"); // a demo has no settings to read again: its terminal was closed
                 }
-                drop(orders::reload(&gateway.house, by).await); // it says in the log what is wrong
+                drop(orders::reload(&gateway.house, by("HUP")).await); // it says in the log what is wrong
             }
             Some(order) = gateway.orders.recv() => {
                 let by = By::local(order.uid);
                 if order.what == Request::Shutdown {
                     drop(order.tell.send(Ok(Reply::Done("stopping".into())))); // whoever asked may be gone by now
-                    return Ok(by);
+                    return by;
                 }
                 tokio::spawn(orders::carry_out(gateway.house.clone(), order, by));
             }

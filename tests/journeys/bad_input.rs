@@ -177,15 +177,17 @@ fn a_torn_store_still_opens_and_tells_what_is_missing() {
     let whole = bastion.last_session_of("ana");
     bastion.stop();
 
+    let id = whole["id"].as_str().unwrap();
     let files = tests::world::files_below(&bastion.data().join("recordings"));
-    assert!(!files.is_empty(), "a finished session is sealed");
-    let len = fs::metadata(&files[0]).unwrap().len();
-    let text = files[0].to_string_lossy().into_owned();
+    let sealed =
+        files.iter().find(|file| file.to_string_lossy().contains(id)).expect("a finished session is sealed");
+    let len = fs::metadata(sealed).unwrap().len();
+    let text = sealed.to_string_lossy().into_owned();
     assert!(Command::new("chmod").args(["u+w", &text]).status().unwrap().success());
-    fs::OpenOptions::new().write(true).open(&files[0]).unwrap().set_len(len / 2).unwrap();
+    fs::OpenOptions::new().write(true).open(sealed).unwrap().set_len(len / 2).unwrap();
     bastion.start_again();
 
-    let mut export = bastion.program("replay", &["export", whole["id"].as_str().unwrap()]);
+    let mut export = bastion.program("replay", &["export", id]);
     let done = tests::world::Program::start_with(&mut export, std::process::Stdio::null()).done(SHORT);
     assert_ne!(done.code, Some(0), "half a recording is not a whole one");
     assert!(done.err.starts_with("error: ") || done.err.contains("error: "), "{:?}", done.err);
