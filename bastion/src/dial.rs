@@ -305,7 +305,9 @@ fn offered(ours: &Preferred, trusted: &KnownHosts, address: &str, port: u16) -> 
 fn known_first(ours: &[Algorithm], known: &[Algorithm]) -> Cow<'static, [Algorithm]> {
     let is_rsa = |algorithm: &Algorithm| matches!(algorithm, Algorithm::Rsa { .. });
     let is_known = |ours: &Algorithm| known.iter().any(|key| key == ours || (is_rsa(key) && is_rsa(ours)));
-    let (first, rest): (Vec<_>, Vec<_>) = ours.iter().cloned().partition(is_known);
+    let (first, mut rest): (Vec<_>, Vec<_>) = ours.iter().cloned().partition(is_known);
+    // NIST's curves are for a host that is known by such a key, or not at all yet.
+    rest.retain(|other| known.is_empty() || !matches!(other, Algorithm::Ecdsa { .. }));
     first.into_iter().chain(rest).collect::<Vec<_>>().into()
 }
 

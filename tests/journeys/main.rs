@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails says so by a panic")]
 
+mod algorithms;
 mod bad_input;
 mod certificates;
 mod channel_requests;
