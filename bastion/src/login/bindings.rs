@@ -296,7 +296,9 @@ fn sync_file(path: &Path) -> Result<(), StoreFault> {
 }
 
 fn read(bytes: &[u8]) -> Option<Binding> {
-    serde_json::from_slice(bytes).ok().filter(|b: &Binding| b.version == VERSION)
+    // A fingerprint is told on terminals, whatever the disk has made of it.
+    let is_plain = |b: &Binding| b.fingerprint.bytes().all(|byte| byte.is_ascii_graphic());
+    serde_json::from_slice(bytes).ok().filter(|b: &Binding| b.version == VERSION && is_plain(b))
 }
 
 #[cfg(test)]
@@ -423,6 +425,9 @@ mod tests {
         let bindings = Bindings::open(folder.path()).unwrap();
         bindings.tree.insert("SHA256:a", &b"{\"version\":1"[..]).unwrap();
         assert_eq!(bindings.find("SHA256:a", 0).unwrap(), None);
+        let hostile = Binding { fingerprint: "SHA256:\x1b[2J".into(), ..binding_of("1", 1000) };
+        bindings.tree.insert("SHA256:a", serde_json::to_vec(&hostile).unwrap()).unwrap();
+        assert_eq!(bindings.all(1000).unwrap(), []);
 
         bindings.bind(binding_of("1", 1000), 1000).await.unwrap();
         assert!(bindings.find("SHA256:a", 1000).unwrap().is_some());
