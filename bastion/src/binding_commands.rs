@@ -155,11 +155,12 @@ async fn revoke(
     let which = Which { user, person: None, key };
     let found: Vec<Binding> = bindings.all(crate::house::now()).map_err(stored)?;
     let found: Vec<Binding> = found.into_iter().filter(|binding| which.is_binding(binding)).collect();
-    for binding in &found {
-        let act =
-            Act::BindingRevoked { person: binding.person(), key: binding.fingerprint.clone(), by: By::me() };
-        write_as_command(settings, act).await?;
-    }
+    let revoked = |binding: &Binding| Act::BindingRevoked {
+        person: binding.person(),
+        key: binding.fingerprint.clone(),
+        by: By::me(),
+    };
+    write_as_command(settings, &found.iter().map(revoked).collect::<Vec<_>>()).await?;
     let keys: Vec<String> = found.into_iter().map(|binding| binding.fingerprint).collect();
     bindings.revoke(&keys).map_err(stored)?;
     Ok(keys)
@@ -172,7 +173,7 @@ async fn release(settings: &Settings, name: &Name) -> Result<bool, Failure> {
     }
     revoke(settings, Some(name.clone()), None).await?;
     let act = Act::NameReleased { name: name.folded().to_string(), by: By::me() };
-    write_as_command(settings, act).await?;
+    write_as_command(settings, &[act]).await?;
     Ok(store(settings)?.release(name).map_err(stored)?.is_some())
 }
 

@@ -98,7 +98,7 @@ pub async fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
             let (mut vault, _) = open_vault(&settings)?;
             let key = Vault::fresh_key(name)?;
             let act = Act::KeyMade { name: name.clone(), key: fingerprint(key.public_key()), by: By::me() };
-            write_as_command(&settings, act).await?;
+            write_as_command(&settings, &[act]).await?;
             let public = vault.put(name, &key)?;
             writeln!(out, "{}", public.to_openssh().unwrap_or_default())?;
         }
@@ -110,7 +110,7 @@ pub async fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
             let key = Vault::read_key(&secret_file::read(file)?).map_err(|fault| in_file(file, &fault))?;
             let act =
                 Act::KeyImported { name: name.clone(), key: fingerprint(key.public_key()), by: By::me() };
-            write_as_command(&settings, act).await?;
+            write_as_command(&settings, &[act]).await?;
             let public = vault.put(name, &key)?;
             writeln!(out, "{}", public.to_openssh().unwrap_or_default())?;
         }
@@ -157,7 +157,7 @@ async fn rotate(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<
     }
     let key = Vault::fresh_key(&next)?;
     let act = Act::KeyMade { name: next, key: fingerprint(key.public_key()), by: By::me() };
-    write_as_command(settings, act).await?;
+    write_as_command(settings, &[act]).await?;
     let public = vault.rotate_to(name, &key)?;
     writeln!(out, "{}", public.to_openssh().unwrap_or_default())?;
     Ok(())
@@ -183,7 +183,7 @@ async fn retire(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<
     let (old, new) = (fingerprint(&key.public), fingerprint(&public));
     let act =
         Act::KeyRetired { name: name.to_owned(), key: old.clone(), successor: new.clone(), by: By::me() };
-    write_as_command(settings, act).await?;
+    write_as_command(settings, &[act]).await?;
     vault.retire(name)?;
     writeln!(out, "{name} is {new} now, and no longer {old}. A server that runs follows on SIGHUP.")?;
     Ok(())
@@ -200,7 +200,7 @@ async fn remove(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<
     }
     let (mut vault, _) = open_vault(settings)?;
     let act = Act::KeyRemoved { name: name.to_owned(), key: fingerprint(&key.public), by: By::me() };
-    write_as_command(settings, act).await?;
+    write_as_command(settings, &[act]).await?;
     vault.remove(name)?;
     writeln!(out, "Removed {name}  {}. A server that runs forgets it on SIGHUP.", fingerprint(&key.public))?;
     Ok(())

@@ -141,7 +141,7 @@ async fn pin(
     }
     let keys = vec![fingerprint(&key)];
     let act = Act::TargetPinned { target: target.name.to_string(), keys, by: By::me() };
-    write_as_command(settings, act).await?;
+    write_as_command(settings, &[act]).await?;
     pins::write(&settings.pins(), &target.name, &[KnownHosts::line(&target.address, target.port, &key)])?;
     writeln!(out, "Pinned. It holds from the next session on.")?;
     Ok(())

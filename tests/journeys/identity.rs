@@ -135,16 +135,26 @@ fn what_is_decided_and_done_is_in_the_trail_with_the_rules_that_were_in_force() 
 #[test]
 fn commands_that_change_something_are_in_the_trail_whether_or_not_a_server_runs() {
     let bastion = TestBastion::start();
+    let ana = bastion.caller("ana");
+    bastion.caller("bea");
     bastion.command(&["key", "new", "one"]).expect_ok("key new");
     bastion.stop();
     bastion.command(&["key", "new", "two"]).expect_ok("key new");
 
+    let revoked = bastion.command(&["bindings", "revoke", "--all"]).expect_ok("bindings revoke").text();
+    assert!(revoked.ends_with("2 keys revoked\n"), "{revoked}");
+    bastion.command(&["names", "release", "ana"]).expect_ok("names release");
+    let taken_back = trail(&bastion, &["--act", "binding-revoked", "--act", "name-released"]);
+    assert_eq!(acts(&taken_back), ["binding-revoked", "binding-revoked", "name-released"]);
     let made = trail(&bastion, &["--act", "key-made"]);
     assert_eq!(made.iter().map(|entry| &entry["name"]).collect::<Vec<_>>(), ["one", "two"]);
     assert!(
         made.iter().all(|entry| entry["by"]["local"]["uid"].is_u64() && entry["key"].is_string()),
         "{made:?}"
     );
+
+    bastion.start_again();
+    assert_eq!(ana.ssh(&["web1", "true"]).done().code, Some(255), "her key is forgotten");
 }
 
 #[test]

@@ -158,16 +158,22 @@ fn told(key: &str, value: &Value) -> String {
 ///
 /// # Errors
 /// When it cannot be written; then the command must not do it.
-pub async fn write_as_command(settings: &Settings, act: Act) -> Result<(), Failure> {
+pub async fn write_as_command(settings: &Settings, acts: &[Act]) -> Result<(), Failure> {
     let data = &settings.data;
     if let Ok(mut client) = Client::connect(&data.join(SOCKET)) {
-        let Ok(Value::Object(act)) = serde_json::to_value(&act) else {
-            return Err(Failure::new("an entry of the audit trail is no object", "report this as a mistake"));
-        };
-        let asked = client.order(&Request::Record { act });
-        return asked.map(drop).map_err(|fault| {
-            Failure::new(format!("the audit trail cannot be written: {fault}"), "look at the server's log")
-        });
+        for act in acts {
+            let Ok(Value::Object(act)) = serde_json::to_value(act) else {
+                return Err(Failure::new(
+                    "an entry of the audit trail is no object",
+                    "report this as a mistake",
+                ));
+            };
+            client.order(&Request::Record { act }).map_err(|fault| {
+                let what = format!("the audit trail cannot be written: {fault}");
+                Failure::new(what, "look at the server's log")
+            })?;
+        }
+        return Ok(());
     }
     let unwritten = |fault: &dyn std::fmt::Display| {
         let what = format!("the audit trail cannot be written: {fault}");
@@ -182,7 +188,7 @@ pub async fn write_as_command(settings: &Settings, act: Act) -> Result<(), Failu
     let recorder =
         Recorder::start(archive, RecorderSettings::default()).map_err(|fault| unwritten(&fault))?;
     let audit = Audit::begin(&recorder);
-    let written = audit.write(act).await;
+    let written = audit.write_all(acts).await;
     audit.end().await;
     let ended = tokio::task::spawn_blocking(move || recorder.shutdown()).await;
     written.map_err(|fault| unwritten(&fault))?;
