@@ -16,7 +16,7 @@ use std::{
 };
 
 use futures::FutureExt;
-use gate::{Env, Forwarding, Notice, Printable, exit_code};
+use gate::{Ending, Env, Forwarding, Notice, Printable, exit_code};
 use russh::{
     Channel, ChannelId, ChannelOpenFailure, Sig,
     server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, VerifiedPublicKey},
@@ -27,7 +27,7 @@ use crate::{
     audit::{self, Act},
     front_desk,
     house::House,
-    live::{Holder, Place},
+    live::{Holder, Orders, Place},
     login::{InteractiveAnswer, SignIn},
     severable::Severing,
     squeeze::Squeeze,
@@ -87,7 +87,7 @@ pub struct Connection {
     /// Channels refused because there were too many.
     too_many: usize,
     /// Its place among its person's connections, once it is hers.
-    place: Option<Place>,
+    place: Option<Place<()>>,
 }
 
 impl Connection {
@@ -208,7 +208,7 @@ impl server::Handler for Connection {
         self.shared.stage.send_replace(Stage::SignedIn);
         let Some(principal) = self.sign_in.principal() else { return Err(russh::Error::Inconsistent) };
         let most = self.house.rules().settings.limits.connections_per_person;
-        let place = self.house.connected.enter(archive::new_id(), Holder::of(principal), most);
+        let place = self.house.connected.enter(archive::new_id(), Holder::of(principal), (), most);
         let Some(place) = place else {
             let user = &principal.name;
             tracing::warn!(%user, "ended: more than {most} connections of one person (limits.connections_per_person)");
@@ -233,7 +233,7 @@ impl server::Handler for Connection {
             let her = Holder::of(principal);
             self.house.live.tell_those(|holder| holder.is_same_person(&her), key);
         }
-        tokio::spawn(end_when_told(place.ended.clone(), session.handle()));
+        tokio::spawn(end_when_told(place.orders.clone(), session.handle()));
         self.place = Some(place);
         Ok(())
     }
@@ -444,11 +444,13 @@ impl server::Handler for Connection {
 
 /// Ends a connection once its person is not to have it any more: a little later, so that its sessions can say why.
 /// Done, too, when the connection is gone.
-async fn end_when_told(mut ended: watch::Receiver<Option<String>>, handle: server::Handle) {
-    let Ok(why) = ended.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default()) else {
+async fn end_when_told(mut orders: watch::Receiver<Orders>, handle: server::Handle) {
+    let Ok(Orders::End(Ending { why, after, .. })) =
+        orders.wait_for(|order| matches!(order, Orders::End(_))).await.map(|order| order.clone())
+    else {
         return;
     };
-    tokio::time::sleep(FAREWELL).await;
+    tokio::time::sleep(after + FAREWELL).await;
     if handle.disconnect(russh::Disconnect::ByApplication, why, "en".into()).await.is_err() {
         tracing::debug!("a connection that was to end had ended");
     }

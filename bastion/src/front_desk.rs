@@ -21,7 +21,7 @@ use crate::{
     connection::Shared,
     dial,
     house::{self, House, Rules},
-    live::Holder,
+    live::{Holder, Standing},
     menu::{self, Chosen, Item},
     session::{Parts, Session},
     storm, wire, words,
@@ -152,6 +152,12 @@ fn lead(user: &str, opens: &Opens) -> Result<Leads, DestinationFault> {
     })
 }
 
+/// A yes, and what it was said to.
+struct Granted {
+    request: Request,
+    grant: Grant,
+}
+
 /// One channel's way through the house.
 struct Desk {
     house: Arc<House>,
@@ -225,9 +231,11 @@ impl Desk {
     /// Asks the policy, and opens what it grants.
     async fn open(self, channel: Channel<server::Msg>, to: Destination, opening: Opening, early: Bytes) {
         let terminal = opening.pty.is_some();
-        match self.decide(&to, &opening) {
-            Decision::Allow(grant) => self.begin(channel, grant, opening, early).await,
-            Decision::Deny(denial) => {
+        // Those in force now: she may have looked at a list for an hour.
+        let rules = self.house.rules();
+        match self.decide(&rules, &to, &opening) {
+            Ok(standing) => Desk { rules, ..self }.begin(channel, standing, early).await,
+            Err(denial) => {
                 tracing::info!(connection = %self.shared.id, user = %self.principal.name, target = %to.target,
                     channel = %opening.kind(), "denied: {}", denial.why());
                 self.house.audit.denied(Act::Denied {
@@ -243,28 +251,41 @@ impl Desk {
         }
     }
 
-    fn decide(&self, to: &Destination, opening: &Opening) -> Decision {
-        let Some(target) = self.rules.settings.targets.get(&to.target) else {
-            return Decision::Deny(Denial::unknown_target());
-        };
-        self.rules.policy.decide(&Request {
+    fn decide(&self, rules: &Rules, to: &Destination, opening: &Opening) -> Result<Granted, Denial> {
+        let target = rules.settings.targets.get(&to.target).ok_or_else(Denial::unknown_target)?;
+        let request = Request {
             principal: self.principal.clone(),
             target: target.target.clone(),
             login: to.login.clone(),
             opening: opening.clone(),
             now: house::now(),
-        })
+        };
+        match rules.policy.decide(&request) {
+            // Asked again later, it is about this login, whatever rules come to mean where none is named.
+            Decision::Allow(grant) => {
+                let request = Request { login: Some(grant.login().clone()), ..request };
+                Ok(Granted { request, grant })
+            }
+            Decision::Deny(denial) => Err(denial),
+        }
     }
 
     /// Begins the recording, and carries the session to its end.
-    async fn begin(self, channel: Channel<server::Msg>, grant: Grant, opening: Opening, early: Bytes) {
+    async fn begin(self, channel: Channel<server::Msg>, granted: Granted, early: Bytes) {
+        let Granted { request, grant } = granted;
+        let opening = request.opening.clone();
         let terminal = opening.pty.is_some();
         let id = archive::new_id();
         let most = self.rules.settings.limits.sessions_per_person;
-        let Some(mut place) = self.house.live.enter(id, Holder::of(&self.principal), most) else {
+        let standing = Standing { request, grant: Some(grant.clone()) };
+        let place = self.house.live.enter(id, Holder::of(&self.principal), standing, most);
+        let Some(mut place) = place else {
             tracing::warn!(user = %self.principal.name, most, "too many sessions of one person; one refused");
             return refuse(channel, terminal, &Notice::Full).await;
         };
+        if !Arc::ptr_eq(&self.rules, &self.house.rules()) {
+            self.house.review(house::POLICY_CHANGED); // between the decision and the moment at which it stood here
+        }
         let header = self.header(id, &grant, &opening);
         let news = (self.news(terminal), place.news.take());
         tracing::info!(session = %id, connection = %self.shared.id, user = %self.principal.name,
@@ -285,7 +306,7 @@ impl Desk {
             began,
             severing: self.shared.severing.clone(),
             news,
-            ended: place.ended.clone(),
+            orders: place.orders.clone(),
         });
         let reason = session.run(early, self.input_ended).await;
         tracing::info!(session = %id, seconds = began.elapsed().as_secs_f64(), "session ended: {reason:?}");

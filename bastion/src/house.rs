@@ -6,7 +6,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use gate::{Grant, Policy, Target};
+use gate::{Decision, Denial, Ending, Grant, Policy, Reason, Request, Target};
 use keys::Vault;
 use russh::{Disconnect, MethodKind, Preferred, SshId, client, keys::PrivateKey, server};
 use tokio::sync::Notify;
@@ -16,7 +16,7 @@ use crate::{
     dial::{self, DialContext, Traffic},
     failure::Failure,
     hello,
-    live::Live,
+    live::{Live, Orders, Standing},
     login::Login,
     own_keys,
     recorder::Recorder,
@@ -56,6 +56,14 @@ impl Rules {
         let dialled = Arc::new(settings.targets.clone());
         Rules { settings, policy, files, targets, dialled }
     }
+
+    /// Decides a request that was decided before, perhaps by other rules: as these know its target, and as at its time.
+    pub fn decide_anew(&self, request: &Request) -> Decision {
+        let Some(target) = self.settings.targets.get(&request.target.name) else {
+            return Decision::Deny(Denial::unknown_target());
+        };
+        self.policy.decide(&Request { target: target.target.clone(), ..request.clone() })
+    }
 }
 
 /// What all connections share.
@@ -72,12 +80,15 @@ pub struct House {
     /// Records.
     pub recorder: Recorder,
     /// The sessions that are open now.
-    pub live: Arc<Live>,
+    pub live: Arc<Live<Standing>>,
     /// The connections whose person is known.
-    pub connected: Arc<Live>,
+    pub connected: Arc<Live<()>>,
     /// Told when a connection has ended.
     pub ended: Notify,
 }
+
+/// Why sessions end that a policy which was read anew does not allow.
+pub const POLICY_CHANGED: &str = "policy was changed and does not allow it any more";
 
 /// A refusal takes this long, whatever its reason, so that its time tells nothing.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
@@ -141,7 +152,15 @@ impl House {
         }
         self.ssh.store(Arc::new(SshConfigs::new(&rules.settings, &self.host_keys)));
         self.rules.store(Arc::new(rules));
+        self.review(POLICY_CHANGED);
         Ok(())
+    }
+
+    /// Asks the policy about every open session anew. What it does not allow any more is told why, and ends after
+    /// `limits.warning`. Hours and the age of a sign-in are taken as they were when it was opened.
+    pub fn review(&self, why: &str) {
+        let rules = self.rules();
+        self.live.review(|_, standing| review(&rules, standing, why));
     }
 
     /// Begins to dial a granted target, by the rules under which it was granted. `key_id` says for whom.
@@ -166,6 +185,23 @@ impl House {
                 }
             }
         })
+    }
+}
+
+fn review(rules: &Rules, standing: &mut Standing, why: &str) -> Option<Orders> {
+    match rules.decide_anew(&standing.request) {
+        Decision::Allow(grant) => {
+            let is_new = standing.grant.as_ref().is_none_or(|old| old.limits() != grant.limits());
+            standing.grant = Some(grant.clone());
+            is_new.then_some(Orders::Regranted(grant))
+        }
+        Decision::Deny(denial) => {
+            let Request { principal, target, .. } = &standing.request;
+            standing.grant.take()?; // withdrawn already
+            tracing::info!(user = %principal.name, target = %target.name, "a session is to end: {why}: {}", denial.why());
+            let after = rules.settings.limits.warning;
+            Some(Orders::End(Ending { why: why.to_owned(), reason: Reason::Withdrawn, after }))
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use gate::{NewKey, Principal};
+use gate::{Ending, Grant, NewKey, Principal, Reason, Request};
 use recording::SessionId;
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -43,52 +43,101 @@ impl Holder {
     }
 }
 
-/// What is open now, of one kind, and whose it is.
-#[derive(Default)]
-pub struct Live {
-    sessions: Mutex<HashMap<SessionId, Entry>>,
+/// What is open now, of one kind, and whose it is: `T` is what else is known of each.
+pub struct Live<T> {
+    open: Mutex<HashMap<SessionId, Entry<T>>>,
     left: Notify,
 }
 
-struct Entry {
+struct Entry<T> {
     holder: Holder,
-    end: watch::Sender<Option<String>>,
+    orders: watch::Sender<Orders>,
     tell: mpsc::Sender<NewKey>,
+    what: T,
+}
+
+/// What is wanted from outside of something that is open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Orders {
+    /// Nothing.
+    #[default]
+    None,
+    /// Policy allows it anew: with these limits.
+    Regranted(Grant),
+    /// It must end.
+    End(Ending),
+}
+
+impl Orders {
+    /// Whether it must end, whatever policy comes to say.
+    fn is_final(&self) -> bool {
+        matches!(self, Orders::End(ending) if ending.reason != Reason::Withdrawn)
+    }
+}
+
+/// What a session was granted, for when policy or person are not what they were.
+pub struct Standing {
+    /// What was asked, when, and by whom; the login is the one that was granted.
+    pub request: Request,
+    /// What was answered last; none once it was withdrawn.
+    pub grant: Option<Grant>,
 }
 
 /// One open session; it counts for as long as this lives.
-pub struct Place {
-    live: Arc<Live>,
+pub struct Place<T> {
+    live: Arc<Live<T>>,
     id: SessionId,
-    /// Says why the session must end, once somebody outside wants it to.
-    pub ended: watch::Receiver<Option<String>>,
+    /// What somebody outside wants of it.
+    pub orders: watch::Receiver<Orders>,
     /// News of her keys; for the first who takes it.
     pub news: Option<mpsc::Receiver<NewKey>>,
 }
 
-impl Live {
+impl<T> Default for Live<T> {
+    fn default() -> Self {
+        Live { open: Mutex::default(), left: Notify::new() }
+    }
+}
+
+impl<T> Live<T> {
     /// A place for a session, if its holder has fewer than `most` already.
-    pub fn enter(self: &Arc<Self>, id: SessionId, holder: Holder, most: usize) -> Option<Place> {
-        let mut sessions = self.lock();
-        if sessions.values().filter(|entry| entry.holder.is_same_person(&holder)).count() >= most {
+    pub fn enter(self: &Arc<Self>, id: SessionId, holder: Holder, what: T, most: usize) -> Option<Place<T>> {
+        let mut open = self.lock();
+        if open.values().filter(|entry| entry.holder.is_same_person(&holder)).count() >= most {
             return None;
         }
-        let (end, ended) = watch::channel(None);
+        let (order, orders) = watch::channel(Orders::None);
         let (tell, news) = mpsc::channel(NEWS_MAX);
-        sessions.insert(id, Entry { holder, end, tell });
-        Some(Place { live: self.clone(), id, ended, news: Some(news) })
+        open.insert(id, Entry { holder, orders: order, tell, what });
+        Some(Place { live: self.clone(), id, orders, news: Some(news) })
     }
 
-    /// Tells every open session to end, and why.
+    /// Tells every open session to end at once, and why.
     pub fn end_all(&self, why: &str) {
-        self.end_those(|_| true, why);
+        self.end_those(|_| true, why, Duration::ZERO);
     }
 
-    /// Tells the sessions of these holders to end, and why. Answers how many there are.
-    pub fn end_those(&self, of: impl Fn(&Holder) -> bool, why: &str) -> usize {
-        let sessions = self.lock();
-        let ended = sessions.values().filter(|entry| of(&entry.holder));
-        ended.map(|entry| drop(entry.end.send_replace(Some(why.to_owned())))).count()
+    /// Tells the sessions of these holders why they end, `after` so long. Answers how many there are.
+    pub fn end_those(&self, of: impl Fn(&Holder) -> bool, why: &str, after: Duration) -> usize {
+        let end = Orders::End(Ending { why: why.to_owned(), reason: Reason::Ended, after });
+        let open = self.lock();
+        let ended = open.values().filter(|entry| of(&entry.holder));
+        ended.map(|entry| drop(entry.orders.send_replace(end.clone()))).count()
+    }
+
+    /// Looks at each of those that are open, and gives orders to some. What must end already gets no other order.
+    pub fn review(&self, mut look: impl FnMut(&Holder, &mut T) -> Option<Orders>) {
+        for Entry { holder, orders, what, .. } in self.lock().values_mut() {
+            if let Some(new) = look(holder, what) {
+                orders.send_if_modified(|old| {
+                    let is_open = !old.is_final();
+                    if is_open {
+                        *old = new;
+                    }
+                    is_open
+                });
+            }
+        }
     }
 
     /// Tells the sessions of these holders of a key that was bound. Whoever has heard of several and looked at none misses
@@ -115,12 +164,12 @@ impl Live {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Entry>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Entry<T>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Place {
+impl<T> Drop for Place<T> {
     fn drop(&mut self) {
         self.live.lock().remove(&self.id);
         self.live.left.notify_waiters();
@@ -140,42 +189,61 @@ mod tests {
         Holder { issuer: "https://id.example".into(), subject: name.into(), name: name.into(), key }
     }
 
+    fn end(why: &str) -> Orders {
+        Orders::End(Ending { why: why.into(), reason: Reason::Ended, after: Duration::ZERO })
+    }
+
+    fn withdraw() -> Orders {
+        Orders::End(Ending { why: "policy".into(), reason: Reason::Withdrawn, after: Duration::ZERO })
+    }
+
+    #[test]
+    fn what_was_ended_by_hand_is_not_saved_by_a_policy_that_changed_its_mind() {
+        let live = Arc::new(Live::<()>::default());
+        let ana = live.enter(id('1'), owner("ana"), (), 2).unwrap();
+        live.review(|_, ()| Some(withdraw()));
+        assert_eq!(*ana.orders.borrow(), withdraw());
+        live.end_all("stop");
+        live.review(|_, ()| Some(withdraw()));
+        assert_eq!(*ana.orders.borrow(), end("stop"));
+    }
+
     #[test]
     fn those_of_one_person_are_ended_and_nobody_elses() {
-        let live = Arc::new(Live::default());
-        let ana = live.enter(id('1'), owner("ana"), 2).unwrap();
-        let bea = live.enter(id('2'), owner("bea"), 2).unwrap();
+        let live = Arc::new(Live::<()>::default());
+        let ana = live.enter(id('1'), owner("ana"), (), 2).unwrap();
+        let bea = live.enter(id('2'), owner("bea"), (), 2).unwrap();
 
-        assert_eq!(live.end_those(|holder| holder.name == "ana", "revoked"), 1);
-        assert_eq!(ana.ended.borrow().as_deref(), Some("revoked"));
-        assert_eq!(*bea.ended.borrow(), None);
+        assert_eq!(live.end_those(|holder| holder.name == "ana", "revoked", Duration::ZERO), 1);
+        assert_eq!(*ana.orders.borrow(), end("revoked"));
+        assert_eq!(*bea.orders.borrow(), Orders::None);
     }
 
     #[test]
     fn one_person_has_so_many_sessions_and_no_more() {
-        let live = Arc::new(Live::default());
-        let first = live.enter(id('1'), owner("ana"), 2);
-        let _second = live.enter(id('2'), owner("ana"), 2).unwrap();
-        assert!(live.enter(id('3'), owner("ana"), 2).is_none());
-        assert!(live.enter(id('4'), owner("bea"), 2).is_some());
+        let live = Arc::new(Live::<()>::default());
+        let first = live.enter(id('1'), owner("ana"), (), 2);
+        let _second = live.enter(id('2'), owner("ana"), (), 2).unwrap();
+        assert!(live.enter(id('3'), owner("ana"), (), 2).is_none());
+        assert!(live.enter(id('4'), owner("bea"), (), 2).is_some());
 
         drop(first);
-        assert!(live.enter(id('3'), owner("ana"), 2).is_some());
+        assert!(live.enter(id('3'), owner("ana"), (), 2).is_some());
     }
 
     #[tokio::test]
     async fn a_shutdown_tells_every_session_why_and_waits_for_the_last() {
-        let live = Arc::new(Live::default());
-        let mut place = live.enter(id('1'), owner("ana"), 2).unwrap();
+        let live = Arc::new(Live::<()>::default());
+        let mut place = live.enter(id('1'), owner("ana"), (), 2).unwrap();
         let session = tokio::spawn(async move {
-            let why = place.ended.wait_for(Option::is_some).await.unwrap().clone();
+            let order = place.orders.wait_for(|order| *order != Orders::None).await.unwrap().clone();
             drop(place);
-            why
+            order
         });
 
         live.end_all("shutting down");
         live.drained(Duration::from_secs(60)).await;
 
-        assert_eq!(session.await.unwrap(), Some("shutting down".into()));
+        assert_eq!(session.await.unwrap(), end("shutting down"));
     }
 }

@@ -1,5 +1,7 @@
 //! Taking rights back: bindings are forgotten, names released, and what they opened is ended.
 
+use std::time::Duration;
+
 use gate::Name;
 use serde::Serialize;
 
@@ -12,6 +14,9 @@ use crate::{
 
 /// What ended sessions are told.
 const WHY: &str = "the sign-in that opened it was revoked";
+
+/// So long they have to say so: with what a connection has to end, less than the five seconds after which all is over.
+const NOTICE: Duration = Duration::from_secs(2);
 
 /// Which keys lose their right. What is not asked about does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,8 +82,8 @@ impl House {
         };
         self.audit.write(entry).await?;
         let forgotten = forget(self.login.bindings(), &self.audit, self.login.now(), by, &which).await;
-        self.live.end_those(|holder| which.is_holder(holder), WHY);
-        let connections = self.connected.end_those(|holder| which.is_holder(holder), WHY);
+        self.live.end_those(|holder| which.is_holder(holder), WHY, NOTICE);
+        let connections = self.connected.end_those(|holder| which.is_holder(holder), WHY, NOTICE);
         Ok(Revoked { keys: forgotten?, connections })
     }
 

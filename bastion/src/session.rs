@@ -28,6 +28,7 @@ use tokio::{
 
 use crate::{
     alarm::Alarm,
+    live::Orders,
     outbox::{Mark, Message, Outbox},
     recorder::{Positions, Tape},
     severable::Severing,
@@ -104,8 +105,8 @@ pub struct Session {
     began: Instant,
     /// Keys that are bound to its person meanwhile.
     news: Option<mpsc::Receiver<NewKey>>,
-    /// Somebody outside wants the session ended, and says why.
-    ended: watch::Receiver<Option<String>>,
+    /// What somebody outside wants of it.
+    orders: watch::Receiver<Orders>,
     /// Why it ended; none while it goes on.
     reason: Option<Reason>,
     /// It was given up: until when the client may take its end, and whether only the close is left to take.
@@ -144,8 +145,8 @@ pub struct Parts {
     pub severing: Severing,
     /// Keys that were bound to its person since she was last told, and those that will be.
     pub news: (Vec<NewKey>, Option<mpsc::Receiver<NewKey>>),
-    /// Set when somebody outside ends the session.
-    pub ended: watch::Receiver<Option<String>>,
+    /// What somebody outside wants of it.
+    pub orders: watch::Receiver<Orders>,
 }
 
 impl Session {
@@ -166,7 +167,7 @@ impl Session {
             gate: parts.gate,
             began: parts.began,
             news: parts.news.1,
-            ended: parts.ended,
+            orders: parts.orders,
             reason: None,
             untaken: None,
             severing: parts.severing,
@@ -289,7 +290,7 @@ impl Session {
                     return Some(Heard::TargetGone);
                 },
                 key = hear_news(&mut self.news) => return Some(Heard::KeyBound(key)),
-                why = told_to_end(&mut self.ended) => return Some(Heard::End(why)),
+                heard = ordered(&mut self.orders) => return Some(heard),
                 () = storm::jolt() => {}
             }
         }
@@ -352,13 +353,15 @@ async fn hear_news(news: &mut Option<mpsc::Receiver<NewKey>>) -> NewKey {
     }
 }
 
-async fn told_to_end(ended: &mut watch::Receiver<Option<String>>) -> String {
+async fn ordered(orders: &mut watch::Receiver<Orders>) -> Heard {
     loop {
-        if ended.changed().await.is_err() {
+        if orders.changed().await.is_err() {
             return std::future::pending().await;
         }
-        if let Some(why) = ended.borrow_and_update().clone() {
-            return why;
+        match &*orders.borrow_and_update() {
+            Orders::None => {}
+            Orders::Regranted(grant) => return Heard::Regranted(grant.clone()),
+            Orders::End(ending) => return Heard::End(ending.clone()),
         }
     }
 }

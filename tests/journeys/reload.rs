@@ -3,28 +3,64 @@
 use tests::world::{SHORT, Setup, TestTarget, within};
 
 const ALL: &str = "[[rule]]\nname = \"all\"\naction = \"allow\"\nusers = [\"*\"]\ntargets = [\"*\"]\n";
+/// Why sessions end.
+const CHANGED: &str = "policy was changed and does not allow it any more";
 const NONE: &str = "[[rule]]\nname = \"closed\"\naction = \"deny\"\nusers = [\"ana\"]\ntargets = [\"*\"]\n";
 
 #[test]
-fn a_new_policy_holds_for_new_sessions_and_leaves_living_ones() {
-    let bastion = Setup::default().policy(ALL).start();
-    let ana = bastion.caller("ana");
-    let shell = ana.ssh(&["web1"]).options(&["-t"]).on_terminal(80, 24);
+fn a_new_policy_leaves_what_it_allows_and_warns_and_ends_what_it_does_not() {
+    let bastion = Setup::default().policy(ALL).table("[limits]\nwarning = \"2s\"").start();
+    let (ana, bea) = (bastion.caller("ana"), bastion.caller("bea"));
+    let shell = bea.ssh(&["web1"]).options(&["-t"]).on_terminal(80, 24);
     let at = shell.out.wait("target> ", SHORT);
+    let command = ana.ssh(&["web1", "echo in; sleep 600"]).start();
+    command.out.wait("in\n", SHORT);
 
     bastion.write_policy(&format!("{ALL}{NONE}"));
     bastion.reload();
-    let denied = within(SHORT, "the new policy", || {
-        let done = ana.ssh(&["web1", "true"]).done();
-        (done.code == Some(77)).then_some(done)
-    });
-
-    assert_eq!(denied.err.lines().count(), 1, "{:?}", denied.err);
+    command.err.wait(&format!("bastion: this session ends in 2 seconds: {CHANGED}\n"), SHORT);
+    let ended = command.done(SHORT);
+    assert_eq!(ended.code, Some(77), "{ended:?}");
+    assert!(ended.err.ends_with(&format!("bastion: this session was ended: {CHANGED}\n")), "{ended:?}");
+    assert_eq!(bastion.last_session_of("ana")["reason"], CHANGED);
+    let denied = ana.ssh(&["web1", "true"]).done();
+    assert_eq!((denied.code, denied.err.lines().count()), (Some(77), 1), "{denied:?}");
     bastion.logged("closed");
+
     shell.send("echo still-here\r");
     shell.out.wait_from(at, "\nstill-here\r\n", SHORT);
     shell.send("exit\r");
     assert_eq!(shell.done(SHORT).code, Some(0));
+}
+
+#[test]
+fn a_policy_that_is_put_right_in_time_ends_nothing() {
+    let bastion = Setup::default().policy(ALL).start();
+    let ana = bastion.caller("ana");
+    let command = ana.ssh(&["web1", "echo in; read line; echo $line"]).start();
+    command.out.wait("in\n", SHORT);
+
+    bastion.write_policy(NONE);
+    bastion.reload();
+    command.err.wait(&format!("bastion: this session ends in 1 minute: {CHANGED}\n"), SHORT);
+    bastion.write_policy(ALL);
+    bastion.reload();
+    command.err.wait("bastion: policy allows this session again, it goes on\n", SHORT);
+    command.send("fine\n");
+    command.out.wait("fine\n", SHORT);
+    assert_eq!(command.done(SHORT).code, Some(0));
+}
+
+#[test]
+fn a_target_that_is_taken_out_of_the_settings_ends_its_sessions() {
+    let bastion = Setup::default().policy(ALL).table("[limits]\nwarning = \"0s\"").start();
+    let ana = bastion.caller("ana");
+    let command = ana.ssh(&["web1", "echo in; sleep 600"]).start();
+    command.out.wait("in\n", SHORT);
+    let settings = std::fs::read_to_string(bastion.settings()).unwrap();
+    std::fs::write(bastion.settings(), settings.replace("[targets.web1]", "[targets.web2]")).unwrap();
+    bastion.reload();
+    assert_eq!(command.done(SHORT).code, Some(77));
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! One channel's state machine: hears, and answers with steps.
 
+mod timers;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 use recording::{Elapsed, Event, Exit, What};
 
 use crate::{
-    FromClient, FromTarget, Grant, Heard, Limits, Notice, Opening, Opens, Printable, Reason, Step, ToClient,
+    Ending, FromClient, FromTarget, Grant, Heard, Notice, Opening, Opens, Printable, Reason, Step, ToClient,
     ToTarget, WaitsFor, echo::Echo,
 };
 
@@ -20,8 +22,6 @@ const FAREWELL_MAX: Duration = Duration::from_secs(5);
 /// How long a session waits for a recording that fails. A disk that is being emptied by hand takes about this long;
 /// meanwhile at most what two windows hold is kept in memory.
 const UNRECORDED_MAX: Duration = Duration::from_secs(30);
-/// How long before its end a session is told of it; of a short one, the last quarter.
-const WARNING: Duration = Duration::from_secs(60);
 /// How long a shell without a terminal may wait for input before it is told how to get one.
 const HINT_AFTER: Duration = Duration::from_secs(1);
 /// A longer name no signal has.
@@ -48,6 +48,10 @@ pub struct Gate {
     idle_warned: bool,
     /// When a shell without a terminal is told how to get one.
     hint: Option<Elapsed>,
+    /// Somebody outside ends it, and when that takes effect.
+    ending: Option<(Elapsed, Ending)>,
+    /// When policy was asked anew and answered with other limits.
+    regranted: Option<Elapsed>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,21 +77,6 @@ enum Output {
     Ended,
 }
 
-/// What a gate waits for, in the order in which it acts when several are due.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Timer {
-    Unrecorded,
-    Farewell,
-    Leftovers,
-    TimeOver,
-    IdleOver,
-    EndHeld,
-    Echo,
-    TimeSoon,
-    IdleSoon,
-    Hint,
-}
-
 impl Gate {
     /// A gate for what was granted; `opening` is what the client asked for.
     pub fn new(grant: Grant, opening: Opening) -> Gate {
@@ -109,6 +98,8 @@ impl Gate {
             time_warned: false,
             idle_warned: false,
             hint: None,
+            ending: None,
+            regranted: None,
         }
     }
 
@@ -128,13 +119,19 @@ impl Gate {
             Heard::ClientGone if open => self.client_left(now),
             // A target that cannot be written to may still have sent something: its close will be heard.
             Heard::TargetGone => vec![],
-            Heard::End(why) if open => self.end(&Notice::Ended(why), Reason::Ended, now),
+            Heard::End(ending) if open => self.ending(ending, now),
+            Heard::Regranted(grant) if open => self.regranted(grant, now),
             Heard::KeyBound(key) if open && self.opening.pty.is_some() => {
                 self.tell(&Notice::KeyBound(key), now)
             }
             Heard::KeyBound(_) => vec![], // programs read what a session without a terminal says
             // Its close is on its way. What it is told now comes too late to matter.
-            Heard::Begin | Heard::Client(_) | Heard::Target(_) | Heard::ClientGone | Heard::End(_) => vec![],
+            Heard::Begin
+            | Heard::Client(_)
+            | Heard::Target(_)
+            | Heard::ClientGone
+            | Heard::End(_)
+            | Heard::Regranted(_) => vec![],
         }
     }
 
@@ -315,74 +312,6 @@ impl Gate {
         }
     }
 
-    fn deadline_came(&mut self, now: Elapsed) -> Vec<Step> {
-        let due = self.timers().into_iter().find(|(_, at)| at.is_some_and(|at| at <= now));
-        let Some((timer, _)) = due else { return vec![] };
-        let limits = self.grant.limits();
-        let mut steps = match (timer, self.stage) {
-            (Timer::Unrecorded, _) => {
-                let steps = self.tell(&Notice::RecordingFailed, now);
-                self.abandon(Reason::RecordingFailed, steps, now)
-            }
-            (Timer::Farewell, Stage::Closing(_, reason)) => self.abandon(reason, vec![], now),
-            (Timer::Farewell, _) => vec![],
-            (Timer::Leftovers, _) => self.abandon(Reason::ClientDone, vec![], now),
-            (Timer::TimeOver, _) => {
-                self.end(&Notice::TimeOver(limits.longest.unwrap_or_default()), Reason::TimeOver, now)
-            }
-            (Timer::IdleOver, _) => {
-                self.end(&Notice::IdleOver(limits.idle.unwrap_or_default()), Reason::Idle, now)
-            }
-            (Timer::EndHeld, _) => self.end_output().into_iter().collect(),
-            (Timer::Echo, _) => {
-                let shown = self.echo.as_mut().map(|echo| echo.deadline_came(now));
-                shown.into_iter().flatten().map(|what| written(now, what)).collect()
-            }
-            (Timer::TimeSoon, _) => {
-                self.time_warned = true;
-                self.tell(&Notice::TimeSoon(limits.longest.map(warning).unwrap_or_default()), now)
-            }
-            (Timer::IdleSoon, _) => {
-                self.idle_warned = true;
-                self.tell(&Notice::IdleSoon(limits.idle.map(warning).unwrap_or_default()), now)
-            }
-            (Timer::Hint, _) => {
-                self.hint = None;
-                self.say(&Notice::NoTerminal, now)
-            }
-        };
-        // Each timer that acted is switched off by that, so this ends.
-        if self.stage != Stage::Over {
-            steps.extend(self.deadline_came(now));
-        }
-        steps
-    }
-
-    fn timers(&self) -> [(Timer, Option<Elapsed>); 10] {
-        let farewell = if let Stage::Closing(at, _) = self.stage { at } else { None };
-        let open = self.stage == Stage::Open;
-        let Limits { longest, idle } = self.grant.limits();
-        let while_open = |at: Option<Elapsed>| at.filter(|_| open);
-        let time_over = while_open(longest.map(|longest| self.begun.after(longest)));
-        let idle_over = while_open(idle.map(|idle| self.active.after(idle)));
-        let time_soon = longest.map(|longest| self.begun.after(longest - warning(longest)));
-        let idle_soon = idle.map(|idle| self.active.after(idle - warning(idle)));
-        let leftovers = if let Client::Gone(until) = self.client { Some(until) } else { None };
-        let end_held = if let Output::EndHeld(until) = self.output { Some(until) } else { None };
-        [
-            (Timer::Unrecorded, self.unrecorded),
-            (Timer::Farewell, farewell),
-            (Timer::Leftovers, while_open(leftovers)),
-            (Timer::TimeOver, time_over),
-            (Timer::IdleOver, idle_over),
-            (Timer::EndHeld, while_open(end_held)),
-            (Timer::Echo, while_open(self.echo.as_ref().and_then(Echo::deadline))),
-            (Timer::TimeSoon, while_open(time_soon).filter(|_| !self.time_warned)),
-            (Timer::IdleSoon, while_open(idle_soon).filter(|_| !self.idle_warned)),
-            (Timer::Hint, while_open(self.hint)),
-        ]
-    }
-
     fn is_active(&mut self, now: Elapsed) {
         (self.active, self.idle_warned) = (now, false);
     }
@@ -402,7 +331,7 @@ impl Gate {
         }
         let mut steps = self.say(notice, now);
         steps.extend(match notice {
-            Notice::Ended(why) | Notice::Unreachable { why } => {
+            Notice::Ended(why) | Notice::Withdrawn(why) | Notice::Unreachable { why } => {
                 self.record_end(&Printable::sentence(why), now)
             }
             Notice::Refused { .. } => self.record_end(notice, now),
@@ -458,10 +387,6 @@ impl Gate {
         let line = notice.line(self.opening.pty.is_some());
         vec![written(now, What::Notice(line.clone())), Step::Tell(line)]
     }
-}
-
-fn warning(limit: Duration) -> Duration {
-    WARNING.min(limit / 4)
 }
 
 fn written(at: Elapsed, what: What) -> Step {

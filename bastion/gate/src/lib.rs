@@ -24,7 +24,7 @@ pub use destination::{Caller, Destination, DestinationFault, Said};
 pub use env::{Env, EnvFilter, EnvFilterFault, PASSED_MAX, clean_term};
 pub use gate::{Gate, is_signal};
 pub use message::{
-    COLS_MAX, FromClient, FromTarget, Heard, NewKey, Pty, ROWS_MAX, Reason, Step, ToClient, ToTarget,
+    COLS_MAX, Ending, FromClient, FromTarget, Heard, NewKey, Pty, ROWS_MAX, Reason, Step, ToClient, ToTarget,
     Unrecorded, WaitsFor, clamp_size,
 };
 pub use nearest::nearest;

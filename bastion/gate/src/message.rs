@@ -3,7 +3,7 @@
 //! These are the SSH channel messages of RFC 4254 in words of our own, so that the gate need not name an SSH
 //! library.
 
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, time::Duration};
 
 use bytes::Bytes;
 use recording::{Event, Exit};
@@ -155,8 +155,21 @@ pub enum Heard {
     TargetGone,
     /// A key signs this session's person in from now on: she is told where she looks on.
     KeyBound(NewKey),
-    /// Somebody outside ends the session (shutdown, administrator): one line, printable.
-    End(String),
+    /// Somebody outside ends the session: shutdown, administrator, a policy that was changed.
+    End(Ending),
+    /// Policy was asked anew about the session, and allows it: same target, same login.
+    Regranted(Grant),
+}
+
+/// An end that comes from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// Why, for the user: one line, printable.
+    pub why: String,
+    /// [`Reason::Ended`], or [`Reason::Withdrawn`] if policy wants it, which may change its mind.
+    pub reason: Reason,
+    /// How long she has after she was told; 0 is at once.
+    pub after: Duration,
 }
 
 /// How far the record must be before a step's bytes may leave.
@@ -185,6 +198,8 @@ pub enum Reason {
     Idle,
     /// Recording failed.
     RecordingFailed,
+    /// Policy does not allow it any more.
+    Withdrawn,
     /// Ended from outside.
     Ended,
 }
@@ -220,6 +235,7 @@ impl fmt::Display for Reason {
             Reason::TimeOver => "its time was over by policy",
             Reason::Idle => "idle for too long by policy",
             Reason::RecordingFailed => "recording failed",
+            Reason::Withdrawn => "policy does not allow it any more",
             Reason::Ended => "ended from outside",
         })
     }
@@ -232,7 +248,7 @@ impl Reason {
             Reason::TargetDone | Reason::ClientDone => None,
             Reason::Unreachable => Some(exit_code::UNREACHABLE),
             Reason::Misconfigured => Some(exit_code::MISCONFIGURED),
-            Reason::TimeOver | Reason::Idle => Some(exit_code::DENIED),
+            Reason::TimeOver | Reason::Idle | Reason::Withdrawn => Some(exit_code::DENIED),
             Reason::RecordingFailed => Some(exit_code::UNRECORDED),
             Reason::Ended => Some(exit_code::TRY_AGAIN),
         }

@@ -72,8 +72,19 @@ pub enum Notice {
     RecordedAgain,
     /// Recording failed for too long.
     RecordingFailed,
+    /// Somebody outside will end the session.
+    EndsSoon {
+        /// Why, in our own words.
+        why: String,
+        /// So much is left.
+        left: Duration,
+    },
     /// Somebody outside ended the session: why, in our own words.
     Ended(String),
+    /// Policy ended it: why, in our own words.
+    Withdrawn(String),
+    /// Policy was about to end the session, and is not any more.
+    AllowedAgain,
     /// The bastion's settings for this target are wrong.
     Misconfigured {
         /// The target.
@@ -117,7 +128,9 @@ impl Notice {
     /// The exit code that belongs to it, if it ends a session.
     pub fn exit_code(&self) -> Option<u32> {
         match self {
-            Notice::Denied { .. } | Notice::TimeOver(_) | Notice::IdleOver(_) => Some(exit_code::DENIED),
+            Notice::Denied { .. } | Notice::TimeOver(_) | Notice::IdleOver(_) | Notice::Withdrawn(_) => {
+                Some(exit_code::DENIED)
+            }
             Notice::Unreachable { .. } | Notice::Refused { .. } => Some(exit_code::UNREACHABLE),
             Notice::RecordingFailed => Some(exit_code::UNRECORDED),
             Notice::Ended(_) | Notice::Full => Some(exit_code::TRY_AGAIN),
@@ -127,6 +140,8 @@ impl Notice {
             | Notice::NoTerminal
             | Notice::TimeSoon(_)
             | Notice::IdleSoon(_)
+            | Notice::EndsSoon { .. }
+            | Notice::AllowedAgain
             | Notice::Paused
             | Notice::KeyBound(_)
             | Notice::RecordedAgain => None,
@@ -184,7 +199,11 @@ impl fmt::Display for Notice {
             ),
             Notice::RecordedAgain => f.write_str("recording works again, the session goes on"),
             Notice::RecordingFailed => f.write_str("recording failed, so this session ends here"),
-            Notice::Ended(why) => write!(f, "this session was ended: {}", Printable::sentence(why)),
+            Notice::EndsSoon { why, left } => {
+                write!(f, "this session ends in {}: {}", Spoken(*left), Printable::sentence(why))
+            }
+            Notice::AllowedAgain => f.write_str("policy allows this session again, it goes on"),
+            Notice::Ended(why) | Notice::Withdrawn(why) => write!(f, "this session was ended: {}", Printable::sentence(why)),
             Notice::Misconfigured { target } => {
                 write!(f, "the bastion's settings for target {target} are wrong; its administrator should run `bastion check`")
             }

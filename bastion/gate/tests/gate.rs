@@ -6,63 +6,12 @@ mod common;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::*;
+use common::{bench::*, *};
 use gate::{
-    Decision, FromClient, FromTarget, Gate, Heard, Opening, Pty, Reason, Step, ToClient, ToTarget,
-    Unrecorded, WaitsFor,
+    FromClient, FromTarget, Heard, Opening, Pty, Reason, Step, ToClient, ToTarget, Unrecorded, WaitsFor,
 };
 use proptest::prelude::*;
 use recording::{Elapsed, Event, Exit, What};
-
-/// A gate on a pretended clock.
-struct Bench {
-    gate: Gate,
-    now: Elapsed,
-}
-
-impl Bench {
-    fn new(opening: Opening) -> Bench {
-        Bench::with_limits(opening, "")
-    }
-
-    fn with_limits(opening: Opening, limits: &str) -> Bench {
-        let policy = policy(&format!(
-            "[[rule]]\nname = 'all'\naction = 'allow'\nusers = ['*']\ntargets = ['*']\n{limits}"
-        ));
-        let asked = request(person("alice", &[]), target("web1", &[], &["deploy"]), opening.clone());
-        let Decision::Allow(grant) = policy.decide(&asked) else { panic!("denied") };
-        Bench { gate: Gate::new(grant, opening), now: Elapsed::ZERO }
-    }
-
-    /// One that has begun.
-    fn begun(opening: Opening) -> Bench {
-        let mut bench = Bench::new(opening);
-        bench.hears(Heard::Begin);
-        bench
-    }
-
-    fn hears(&mut self, heard: Heard) -> Vec<Step> {
-        self.gate.hear(heard, self.now)
-    }
-
-    fn client(&mut self, sent: FromClient) -> Vec<Step> {
-        self.hears(Heard::Client(sent))
-    }
-
-    fn target(&mut self, sent: FromTarget) -> Vec<Step> {
-        self.hears(Heard::Target(sent))
-    }
-
-    /// Lets time pass up to the gate's next deadline, and tells it.
-    fn deadline(&mut self) -> Vec<Step> {
-        self.now = self.gate.deadline().expect("something is waited for");
-        self.hears(Heard::Deadline)
-    }
-
-    fn seconds(&self) -> f64 {
-        self.now.as_secs_f64()
-    }
-}
 
 fn data(text: &str) -> Bytes {
     Bytes::copy_from_slice(text.as_bytes())
@@ -74,23 +23,6 @@ fn written(what: What) -> Step {
 
 fn synced(what: What) -> Step {
     Step::Record(Event { at: Elapsed::ZERO, what }, WaitsFor::Synced)
-}
-
-/// What a client is told in words, and what ends the session.
-fn told(steps: &[Step]) -> Vec<String> {
-    let line = |step: &Step| match step {
-        Step::Tell(line) => Some(format!("tell {}", String::from_utf8_lossy(line))),
-        Step::ToClient(ToClient::ErrorData(line)) => {
-            Some(format!("stderr {}", String::from_utf8_lossy(line)))
-        }
-        Step::ToClient(ToClient::Exit(exit)) => Some(format!("{exit:?}")),
-        Step::ToClient(ToClient::Eof) => Some("eof".to_owned()),
-        Step::ToTarget(ToTarget::Close) => Some("close target".to_owned()),
-        Step::Close(reason) => Some(format!("close {reason:?}")),
-        Step::Abandon(reason) => Some(format!("abandon {reason:?}")),
-        _ => None,
-    };
-    steps.iter().filter_map(line).collect()
 }
 
 #[test]
@@ -344,13 +276,13 @@ fn a_close_that_waits_for_a_dead_disk_does_not_wait_for_ever() {
 #[test]
 fn an_administrator_ends_a_session_at_once_even_while_nothing_is_recorded() {
     let mut bench = Bench::begun(exec("sleep 9"));
-    let steps = told(&bench.hears(Heard::End("the bastion is shutting down".into())));
+    let steps = told(&bench.hears(Heard::End(at_once("the bastion is shutting down"))));
     assert_eq!(steps[0], "stderr bastion: this session was ended: the bastion is shutting down\n");
     assert_eq!(steps[1..], ["Status(75)", "eof", "close target", "close Ended"]);
 
     let mut bench = Bench::begun(exec("sleep 9"));
     bench.hears(Heard::Unrecorded(Unrecorded("no space left".into())));
-    let steps = told(&bench.hears(Heard::End("the bastion is shutting down".into())));
+    let steps = told(&bench.hears(Heard::End(at_once("the bastion is shutting down"))));
     assert_eq!(
         steps,
         ["tell bastion: this session was ended: the bastion is shutting down\n", "abandon Ended"]
@@ -379,7 +311,7 @@ fn nothing_is_answered_once_it_is_over() {
     bench.client(FromClient::Close);
     bench.deadline();
     for heard in
-        [Heard::Begin, Heard::Deadline, Heard::Target(FromTarget::Data(data("x"))), Heard::End("x".into())]
+        [Heard::Begin, Heard::Deadline, Heard::Target(FromTarget::Data(data("x"))), Heard::End(at_once("x"))]
     {
         assert_eq!(bench.hears(heard), []);
     }
@@ -404,7 +336,8 @@ fn any_heard() -> impl Strategy<Value = Heard> {
             Heard::Unrecorded(Unrecorded("full".into())),
             Heard::RecordedAgain,
             Heard::Deadline,
-            Heard::End("stop".into()),
+            Heard::End(at_once("stop")),
+            Heard::End(gate::Ending { after: Duration::from_secs(1), ..at_once("soon") }),
         ]),
     ]
 }
@@ -479,7 +412,7 @@ fn why_a_session_ended_is_recorded_once_and_before_it_closes() {
     for (ends, why) in [
         (Heard::Target(FromTarget::Close), "the target closed"),
         (Heard::ClientGone, "the client closed"),
-        (Heard::End(shutdown.into()), shutdown),
+        (Heard::End(at_once(shutdown)), shutdown),
         (Heard::Target(FromTarget::Unreachable("no route".into())), "no route"),
         (Heard::Target(FromTarget::Misconfigured), "the bastion's settings for the target are wrong"),
         (Heard::Unrecorded(Unrecorded("disk full".into())), "recording failed"),

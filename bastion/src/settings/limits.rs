@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::toml_file::some_time;
+use super::toml_file::{duration, some_time};
 
 /// `[limits]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -37,6 +37,9 @@ pub struct Limits {
     /// Sessions open at once, of one person.
     #[serde(deserialize_with = "positive")]
     pub sessions_per_person: usize,
+    /// How long a session that policy does not allow any more goes on, after it was told so; 0 is not at all.
+    #[serde(deserialize_with = "duration")]
+    pub warning: Duration,
     /// Variables of one session.
     #[serde(deserialize_with = "variables")]
     pub env: usize,
@@ -54,6 +57,7 @@ impl Default for Limits {
             channels_per_connection: 32,
             connections_per_person: 250,
             sessions_per_person: 200,
+            warning: Duration::from_secs(60),
             env: 32,
         }
     }

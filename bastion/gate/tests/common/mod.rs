@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs, clippy::unwrap_used, clippy::panic)]
 
 pub mod any;
+pub mod bench;
 
 use bytes::Bytes;
 use gate::{Decision, Denial, Grant, Name, Opening, Opens, Policy, Principal, Pty, Request, Target};
