@@ -1,7 +1,8 @@
 //! Alone touches private keys.
 //!
 //! A [`MasterKey`] is found in the environment, as a systemd credential or in a file; it opens the [`Vault`], where the
-//! gateway's keys lie encrypted: its host key, and those that open targets. A private half leaves the vault as the SSH
+//! gateway's keys lie encrypted: its host key, and those that open targets, beside other secrets. A [`Seal`] encrypts what lies
+//! elsewhere under one of those. A private half leaves the vault as the SSH
 //! library's own type, which wipes itself, and nothing here shows one. As an authority a key signs certificates that open
 //! a target for one session each ([`Vault::certify`]). [`secret_file`] reads what must stay secret only
 //! if nobody else can read or swap it. [`KnownHosts`] says by which keys, and by whose certificates, others are known.
@@ -11,6 +12,7 @@ mod import;
 mod known_hosts;
 mod master_key;
 mod rotation;
+mod seal;
 pub mod secret_file;
 mod vault;
 
@@ -22,5 +24,6 @@ pub use master_key::{
 pub use rotation::{SUCCESSOR, successor};
 /// An SSH certificate, private key and public key: the types of the SSH library itself, so that there is one copy.
 pub use russh_keys::keys::{Certificate, PrivateKey, PublicKey};
+pub use seal::Seal;
 pub use secret_file::SecretFileFault;
-pub use vault::{HOST_KEY, KeyInfo, NotAKey, Vault, VaultFault};
+pub use vault::{HOST_KEY, KeyInfo, Kind, NotAKey, Vault, VaultFault};

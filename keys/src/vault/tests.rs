@@ -1,5 +1,7 @@
 use std::{fs, os::unix::fs::PermissionsExt};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
+
 use super::*;
 
 /// A folder for a vault, and the key it will be made with.
@@ -72,10 +74,10 @@ fn a_vault_cut_anywhere_is_named_as_damaged() {
 fn a_newer_vault_is_not_called_damaged() {
     let (_temporary, folder, master) = bench();
     Vault::create(&folder, master.clone()).unwrap();
-    edit(&folder, |text| text.replace("\"version\": 1,", "\"version\": 2, \"new\": true,"));
+    edit(&folder, |text| text.replace("\"version\": 1,", "\"version\": 3, \"new\": true,"));
 
     let fault = Vault::open(&folder, master).err().unwrap();
-    assert!(matches!(fault, VaultFault::Version { version: 2, .. }), "{fault}");
+    assert!(matches!(fault, VaultFault::Version { version: 3, .. }), "{fault}");
 }
 
 #[test]
