@@ -15,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use futures::FutureExt;
 use gate::{Ending, Env, Forwarding, Notice, Printable, exit_code};
 use russh::{
@@ -27,7 +28,7 @@ use crate::{
     audit::{self, Act},
     front_desk,
     house::House,
-    live::{Holder, Orders, Place},
+    live::{Holder, Known, Orders, Place},
     login::{InteractiveAnswer, SignIn},
     severable::Severing,
     squeeze::Squeeze,
@@ -87,7 +88,9 @@ pub struct Connection {
     /// Channels refused because there were too many.
     too_many: usize,
     /// Its place among its person's connections, once it is hers.
-    place: Option<Place<()>>,
+    place: Option<Place<Arc<Known>>>,
+    /// Her, once she is known.
+    caller: Option<Arc<Known>>,
 }
 
 impl Connection {
@@ -107,6 +110,7 @@ impl Connection {
             opened: 0,
             too_many: 0,
             place: None,
+            caller: None,
         }
     }
 
@@ -182,7 +186,7 @@ impl server::Handler for Connection {
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         self.user = user.to_owned();
-        Ok(self.sign_in.key_proven(user, key.public_key).into())
+        Ok(self.sign_in.key_proven(user, key.public_key).await.into())
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -206,9 +210,12 @@ impl server::Handler for Connection {
 
     async fn auth_succeeded(&mut self, session: &mut server::Session) -> Result<(), russh::Error> {
         self.shared.stage.send_replace(Stage::SignedIn);
+        let kept = tokio::sync::Mutex::new(self.sign_in.take_kept());
         let Some(principal) = self.sign_in.principal() else { return Err(russh::Error::Inconsistent) };
+        let caller = Arc::new(Known { principal: ArcSwap::from_pointee(principal.clone()), kept });
+        let holder = Holder::of(principal, &self.shared.id);
         let most = self.house.rules().settings.limits.connections_per_person;
-        let place = self.house.connected.enter(archive::new_id(), Holder::of(principal), (), most);
+        let place = self.house.connected.enter(archive::new_id(), holder.clone(), caller.clone(), most);
         let Some(place) = place else {
             let user = &principal.name;
             tracing::warn!(%user, "ended: more than {most} connections of one person (limits.connections_per_person)");
@@ -230,11 +237,10 @@ impl server::Handler for Connection {
             return Err(russh::Error::Disconnect);
         }
         if let Some(key) = self.sign_in.newly_bound() {
-            let her = Holder::of(principal);
-            self.house.live.tell_those(|holder| holder.is_same_person(&her), key);
+            self.house.live.tell_those(|other| other.is_same_person(&holder), key);
         }
         tokio::spawn(end_when_told(place.orders.clone(), session.handle()));
-        self.place = Some(place);
+        (self.place, self.caller) = (Some(place), Some(caller));
         Ok(())
     }
 
@@ -250,7 +256,7 @@ impl server::Handler for Connection {
         reply: ChannelOpenHandle,
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
-        let Some(principal) = self.sign_in.principal().cloned() else { return Ok(()) };
+        let Some(caller) = self.caller.clone() else { return Ok(()) };
         let most = self.house.rules().settings.limits.channels_per_connection;
         self.opened += 1;
         if self.shared.channels.load(Relaxed) >= most || self.opened > CHANNELS_IN_ALL_MAX {
@@ -271,7 +277,7 @@ impl server::Handler for Connection {
             let _open = open;
             reply.accept().await;
             let (id, connection) = (channel.id(), shared.id.clone());
-            let served = front_desk::serve(house, shared, principal, user, channel, handle.clone());
+            let served = front_desk::serve(house, shared, caller, user, channel, handle.clone());
             if AssertUnwindSafe(served).catch_unwind().await.is_err() {
                 tracing::error!(%connection, "a session panicked: this is a mistake of the bastion's, please report it");
                 apologise(&handle, id).await;

@@ -21,7 +21,7 @@ use crate::{
     connection::Shared,
     dial,
     house::{self, House, Rules},
-    live::{Holder, Standing},
+    live::{Holder, Known, Standing},
     menu::{self, Chosen, Item},
     session::{Parts, Session},
     storm, wire, words,
@@ -36,7 +36,7 @@ const USUAL_SIZE: (u16, u16) = (80, 24);
 pub async fn serve(
     house: Arc<House>,
     shared: Arc<Shared>,
-    principal: Principal,
+    caller: Arc<Known>,
     user: String,
     mut channel: Channel<server::Msg>,
     handle: server::Handle,
@@ -52,8 +52,9 @@ pub async fn serve(
             return;
         }
     };
+    let principal = caller.principal.load_full();
     storm::strike("session", principal.name.as_str());
-    let desk = Desk { rules: house.rules(), house, shared, principal, handle, input_ended };
+    let desk = Desk { rules: house.rules(), house, shared, caller, principal, handle, input_ended };
     desk.serve(channel, &user, opening).await;
 }
 
@@ -163,7 +164,9 @@ struct Desk {
     house: Arc<House>,
     rules: Arc<Rules>,
     shared: Arc<Shared>,
-    principal: Principal,
+    caller: Arc<Known>,
+    /// As she is known while this desk serves her; others may learn more of her meanwhile.
+    principal: Arc<Principal>,
     handle: server::Handle,
     /// The client ended its input before it said what to open.
     input_ended: bool,
@@ -205,7 +208,10 @@ impl Desk {
     /// What the bastion's own words may tell this caller.
     fn knows(&self) -> words::Knows {
         let reachable = self.rules.policy.reachable(&self.principal, &self.rules.targets, house::now());
-        words::Knows { principal: self.principal.clone(), items: reachable.iter().map(item).collect() }
+        words::Knows {
+            principal: self.principal.as_ref().clone(),
+            items: reachable.iter().map(item).collect(),
+        }
     }
 
     /// A terminal and no target: the list, and a line to answer on.
@@ -230,11 +236,15 @@ impl Desk {
 
     /// Asks the policy, and opens what it grants.
     async fn open(self, channel: Channel<server::Msg>, to: Destination, opening: Opening, early: Bytes) {
+        // What holds now: she may have looked at a list for an hour.
+        let desk = Desk { rules: self.house.rules(), principal: self.caller.principal.load_full(), ..self };
+        desk.open_now(channel, to, opening, early).await;
+    }
+
+    async fn open_now(self, channel: Channel<server::Msg>, to: Destination, opening: Opening, early: Bytes) {
         let terminal = opening.pty.is_some();
-        // Those in force now: she may have looked at a list for an hour.
-        let rules = self.house.rules();
-        match self.decide(&rules, &to, &opening) {
-            Ok(standing) => Desk { rules, ..self }.begin(channel, standing, early).await,
+        match self.decide(&to, &opening) {
+            Ok(granted) => self.begin(channel, granted, early).await,
             Err(denial) => {
                 tracing::info!(connection = %self.shared.id, user = %self.principal.name, target = %to.target,
                     channel = %opening.kind(), "denied: {}", denial.why());
@@ -251,16 +261,16 @@ impl Desk {
         }
     }
 
-    fn decide(&self, rules: &Rules, to: &Destination, opening: &Opening) -> Result<Granted, Denial> {
-        let target = rules.settings.targets.get(&to.target).ok_or_else(Denial::unknown_target)?;
+    fn decide(&self, to: &Destination, opening: &Opening) -> Result<Granted, Denial> {
+        let target = self.rules.settings.targets.get(&to.target).ok_or_else(Denial::unknown_target)?;
         let request = Request {
-            principal: self.principal.clone(),
+            principal: self.principal.as_ref().clone(),
             target: target.target.clone(),
             login: to.login.clone(),
             opening: opening.clone(),
             now: house::now(),
         };
-        match rules.policy.decide(&request) {
+        match self.rules.policy.decide(&request) {
             // Asked again later, it is about this login, whatever rules come to mean where none is named.
             Decision::Allow(grant) => {
                 let request = Request { login: Some(grant.login().clone()), ..request };
@@ -278,14 +288,12 @@ impl Desk {
         let id = archive::new_id();
         let most = self.rules.settings.limits.sessions_per_person;
         let standing = Standing { request, grant: Some(grant.clone()) };
-        let place = self.house.live.enter(id, Holder::of(&self.principal), standing, most);
+        let place = self.house.live.enter(id, Holder::of(&self.principal, &self.shared.id), standing, most);
         let Some(mut place) = place else {
             tracing::warn!(user = %self.principal.name, most, "too many sessions of one person; one refused");
             return refuse(channel, terminal, &Notice::Full).await;
         };
-        if !Arc::ptr_eq(&self.rules, &self.house.rules()) {
-            self.house.review(house::POLICY_CHANGED); // between the decision and the moment at which it stood here
-        }
+        self.look_again();
         let header = self.header(id, &grant, &opening);
         let news = (self.news(terminal), place.news.take());
         tracing::info!(session = %id, connection = %self.shared.id, user = %self.principal.name,
@@ -313,13 +321,25 @@ impl Desk {
         drop(place);
     }
 
+    /// What was learnt between the decision and the moment at which its session stood among the open ones.
+    fn look_again(&self) {
+        if !Arc::ptr_eq(&self.rules, &self.house.rules()) {
+            self.house.review(house::POLICY_CHANGED);
+        }
+        let principal = self.caller.principal.load_full();
+        if !Arc::ptr_eq(&self.principal, &principal) {
+            let is_hers = |holder: &Holder| holder.connection == self.shared.id;
+            self.house.regroup_sessions(is_hers, &principal.groups);
+        }
+    }
+
     /// Keys that were bound to her since she was last told, if there is a terminal to tell her on. The one that she came
     /// with is none of them: she has bound it herself.
     fn news(&self, terminal: bool) -> Vec<NewKey> {
         if !terminal {
             return Vec::new();
         }
-        let Principal { issuer, subject, key, .. } = &self.principal;
+        let Principal { issuer, subject, key, .. } = self.principal.as_ref();
         let news = self.house.login.bindings().news_for(issuer, subject, key.as_deref(), house::now());
         news.unwrap_or_else(|fault| {
             tracing::warn!(%fault, "nobody can say which keys were bound");

@@ -16,7 +16,7 @@ use crate::{
     dial::{self, DialContext, Traffic},
     failure::Failure,
     hello,
-    live::{Live, Orders, Standing},
+    live::{Known, Live, Orders, Standing},
     login::Login,
     own_keys,
     recorder::Recorder,
@@ -82,7 +82,7 @@ pub struct House {
     /// The sessions that are open now.
     pub live: Arc<Live<Standing>>,
     /// The connections whose person is known.
-    pub connected: Arc<Live<()>>,
+    pub connected: Arc<Live<Arc<Known>>>,
     /// Told when a connection has ended.
     pub ended: Notify,
 }
@@ -188,7 +188,8 @@ impl House {
     }
 }
 
-fn review(rules: &Rules, standing: &mut Standing, why: &str) -> Option<Orders> {
+/// What the rules say of a session now, if that is news.
+pub fn review(rules: &Rules, standing: &mut Standing, why: &str) -> Option<Orders> {
     match rules.decide_anew(&standing.request) {
         Decision::Allow(grant) => {
             let is_new = standing.grant.as_ref().is_none_or(|old| old.limits() != grant.limits());

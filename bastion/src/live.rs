@@ -6,9 +6,12 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use gate::{Ending, Grant, NewKey, Principal, Reason, Request};
 use recording::SessionId;
 use tokio::sync::{Notify, mpsc, watch};
+
+use crate::login::Kept;
 
 /// News that wait for one session.
 const NEWS_MAX: usize = 8;
@@ -24,16 +27,27 @@ pub struct Holder {
     pub name: String,
     /// Fingerprint of the key that she proved, if any.
     pub key: Option<String>,
+    /// The connection that she came by.
+    pub connection: String,
+}
+
+/// A connection whose person is known.
+pub struct Known {
+    /// Her, as the provider sees her by now.
+    pub principal: ArcSwap<Principal>,
+    /// What the provider is asked with about her, if no key was bound.
+    pub kept: tokio::sync::Mutex<Option<Kept>>,
 }
 
 impl Holder {
-    /// Who this principal is.
-    pub fn of(principal: &Principal) -> Holder {
+    /// Who this principal is, who came by this connection.
+    pub fn of(principal: &Principal, connection: &str) -> Holder {
         Holder {
             issuer: principal.issuer.clone(),
             subject: principal.subject.clone(),
             name: principal.name.to_string(),
             key: principal.key.clone(),
+            connection: connection.to_owned(),
         }
     }
 
@@ -140,6 +154,14 @@ impl<T> Live<T> {
         }
     }
 
+    /// What is known of each that is open now.
+    pub fn all(&self) -> Vec<(Holder, T)>
+    where
+        T: Clone,
+    {
+        self.lock().values().map(|entry| (entry.holder.clone(), entry.what.clone())).collect()
+    }
+
     /// Tells the sessions of these holders of a key that was bound. Whoever has heard of several and looked at none misses
     /// this one.
     pub fn tell_those(&self, of: impl Fn(&Holder) -> bool, key: &NewKey) {
@@ -186,7 +208,13 @@ mod tests {
 
     fn owner(name: &str) -> Holder {
         let key = Some(format!("SHA256:{name}"));
-        Holder { issuer: "https://id.example".into(), subject: name.into(), name: name.into(), key }
+        Holder {
+            issuer: "https://id.example".into(),
+            subject: name.into(),
+            name: name.into(),
+            key,
+            connection: name.into(),
+        }
     }
 
     fn end(why: &str) -> Orders {

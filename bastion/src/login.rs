@@ -4,6 +4,7 @@
 //! is to be asked next; only its last state holds a [`Principal`], and that state cannot be made without a proof
 //! from each step. The sign-in itself runs at the provider (RFC 8628); here it is a task that ends with its connection.
 
+mod admit;
 mod answer;
 mod bindings;
 mod clock;
@@ -12,21 +13,32 @@ mod http;
 mod names;
 mod notice;
 mod oidc;
+mod providers;
+mod recheck;
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use gate::{Caller, Name, NewKey, Principal};
 use russh::keys::{HashAlg, PublicKey};
+use tokio::sync::mpsc;
 
 pub use answer::{InteractiveAnswer, KeyAnswer, Question};
 pub use bindings::{BindFault, Binding, Bindings, StoreFault};
 pub use clock::Clock;
 pub use device::{Invitation, Outcome};
 pub use names::{NameOwner, Whose};
-pub use oidc::{Identity, ProviderFault};
+pub use oidc::{Identity, ProviderFault, Refresh};
+pub use recheck::{Kept, Learnt, Vouched};
 
 use device::{Flow, Progress};
-use oidc::Provider;
+use keys::Seal;
+use providers::Providers;
+use recheck::Rechecks;
 
 use crate::{
     audit::{self, Act, Audit},
@@ -60,19 +72,32 @@ pub enum LoginFault {
 /// Everything that sign-ins share: one for the server.
 pub struct Login {
     settings: Settings,
-    provider: Arc<Provider>,
+    providers: Providers,
+    rechecks: Rechecks,
     bindings: Bindings,
     places: Arc<Strangers>,
     clock: Clock,
     audit: Audit,
+    /// What sign-ins learn of people who are in by another connection.
+    learnt: mpsc::UnboundedSender<Learnt>,
+    to_learn: Mutex<Option<mpsc::UnboundedReceiver<Learnt>>>,
 }
 
 impl Login {
-    /// Opens the bindings in `folder` (`<data>/state`). The provider is asked when the first person comes.
-    pub fn new(settings: Settings, folder: &Path, clock: Clock, audit: Audit) -> Result<Login, LoginFault> {
-        let provider = Arc::new(Provider::new(&settings, clock.clone())?);
-        let bindings = Bindings::open(folder)?;
-        Ok(Login { settings, provider, bindings, places: Arc::default(), clock, audit })
+    /// Opens the bindings in `folder` (`<data>/state`). The provider is asked when the first person comes. `seal` is
+    /// what refresh tokens are encrypted with.
+    pub fn new(
+        settings: Settings,
+        folder: &Path,
+        seal: Option<Seal>,
+        clock: Clock,
+        audit: Audit,
+    ) -> Result<Login, LoginFault> {
+        let providers = Providers::new(&settings, &clock)?;
+        let (bindings, rechecks) = (Bindings::open(folder)?, Rechecks::new(seal));
+        let (learnt, to_learn) = mpsc::unbounded_channel();
+        let (places, to_learn) = (Arc::default(), Mutex::new(Some(to_learn)));
+        Ok(Login { settings, providers, rechecks, bindings, places, clock, audit, learnt, to_learn })
     }
 
     /// Which key belongs to whom, and which name.
@@ -164,6 +189,8 @@ pub struct SignIn {
     flows: u32,
     is_refusal_written: bool,
     newly_bound: Option<NewKey>,
+    /// What the provider is asked with again, of a sign-in that bound no key.
+    kept: Option<Kept>,
     state: State,
 }
 
@@ -178,6 +205,7 @@ impl SignIn {
             flows: 0,
             is_refusal_written: false,
             newly_bound: None,
+            kept: None,
             state: State::Nothing,
         }
     }
@@ -195,6 +223,12 @@ impl SignIn {
         self.newly_bound.as_ref()
     }
 
+    /// What the provider is to be asked with again while this connection lives, if no key was bound; for the first who takes
+    /// it.
+    pub fn take_kept(&mut self) -> Option<Kept> {
+        self.kept.take()
+    }
+
     /// Whether she still may: a binding can have been revoked between the proof of its key and now. In doubt she may not.
     pub fn still_holds(&self) -> bool {
         let State::SignedIn { principal, bound: true } = &self.state else {
@@ -206,7 +240,8 @@ impl SignIn {
     }
 
     /// Hears that the client proved `key` as `user`. To be called for verified signatures only, never for offers.
-    pub fn key_proven(&mut self, user: &str, key: &PublicKey) -> KeyAnswer {
+    /// If it is time to, the provider is asked first whether it still vouches for its owner.
+    pub async fn key_proven(&mut self, user: &str, key: &PublicKey) -> KeyAnswer {
         if !self.turn_to(user) {
             return KeyAnswer::Failure;
         }
@@ -216,7 +251,12 @@ impl SignIn {
             tracing::error!(%fault, "the store of bindings cannot be read; the person is asked to sign in");
             None
         });
-        match found.filter(|b| self.is_called(&b.name) && b.issuer == self.login.settings.issuer) {
+        let found = found.filter(|b| self.is_called(&b.name) && self.is_vouched_by(&b.issuer));
+        let found = match found {
+            Some(binding) if self.login.is_vouched_for(&binding).await => Some(binding),
+            _ => None,
+        };
+        match found {
             None => {
                 // Whatever ran for another key is dropped with it: a sign-in belongs to the key it was begun with.
                 self.state = State::KeyProven(proof);
@@ -271,6 +311,12 @@ impl SignIn {
         self.name.as_ref() == Some(&name.folded())
     }
 
+    /// Whether this is the issuer that may vouch for the user name that was given.
+    fn is_vouched_by(&self, issuer: &str) -> bool {
+        let provider = self.name.as_ref().and_then(|name| self.login.providers.of_name(name));
+        provider.is_some_and(|provider| provider.issuer() == issuer)
+    }
+
     /// Whether these answers belong to what was asked last; begins the sign-in where there is none yet.
     fn takes(&mut self, answers: Option<&[String]>) -> bool {
         match (&mut self.state, answers) {
@@ -288,6 +334,10 @@ impl SignIn {
     }
 
     fn begin(&mut self) -> bool {
+        let Some(provider) = self.name.as_ref().and_then(|name| self.login.providers.of_name(name)).cloned()
+        else {
+            return false;
+        };
         let place = self.login.places.admit(self.source.ip(), FLOWS_MAX, FLOWS_PER_ADDRESS_MAX);
         let Some(place) = place.filter(|_| self.flows < FLOWS_PER_CONNECTION_MAX) else {
             tracing::warn!(source = %self.source, "too many sign-ins are pending");
@@ -298,7 +348,7 @@ impl SignIn {
             State::KeyProven(key) => Some(key),
             _ => None,
         };
-        let flow = Flow::begin(self.login.provider.clone(), place);
+        let flow = Flow::begin(provider, place);
         let round = Round { prompts: None, told: false, answers_seen: 0 };
         self.state = State::Asking { key, flow, round };
         true
@@ -332,12 +382,12 @@ impl SignIn {
 
     async fn decide(&mut self, outcome: Outcome) -> InteractiveAnswer {
         let sentence = match outcome {
-            Outcome::SignedIn(identity) if !self.is_called(&identity.name) => {
+            Outcome::SignedIn(identity, _) if !self.is_called(&identity.name) => {
                 // Said here and not to the caller: he is told the same whether or not the name he gave is somebody's.
                 tracing::warn!(source = %self.source, user = ?self.name, name = %identity.name, "signed in as another");
                 notice::NOT_HER_NAME
             }
-            Outcome::SignedIn(identity) => match self.admit(identity).await {
+            Outcome::SignedIn(identity, refresh) => match self.admit(identity, refresh).await {
                 Ok(principal) => return InteractiveAnswer::Success(principal),
                 Err(sentence) => sentence,
             },
@@ -353,74 +403,6 @@ impl SignIn {
             Prompt::Enter => Question::prompt(format!("{sentence} Press Enter: ")),
             Prompt::None => Question::text(format!("{sentence}\n")),
         })
-    }
-
-    /// Lets in whom both the provider and the name agree on, and binds the key that was proven on the way.
-    async fn admit(&mut self, identity: Identity) -> Result<Box<Principal>, &'static str> {
-        let State::Asking { key, .. } = &self.state else { return Err(notice::PROVIDER_UNFIT) };
-        let key = key.clone();
-        let now = self.login.clock.now();
-        let proof = Proof::Fresh(key.clone(), identity);
-        let principal = proof.principal(self.source, now);
-        self.take_name(&principal, now).await?;
-        let length = self.login.settings.binding;
-        if let Some(key) = key.filter(|_| !length.is_zero()) {
-            self.bind(Binding::new(key.fingerprint, &principal, length), &principal, now).await?;
-        }
-        Ok(self.enter(proof, now))
-    }
-
-    /// Makes sure that the name is hers. In doubt it is not.
-    async fn take_name(&self, principal: &Principal, now: i64) -> Result<(), &'static str> {
-        let Principal { name, issuer, subject, .. } = principal;
-        let claimed = NameOwner::new(name, issuer, subject, now);
-        let unknown = |fault: &dyn std::fmt::Display| {
-            tracing::error!(%fault, %name, "nobody knows whose the name is; refused");
-            notice::NO_RECORD
-        };
-        let mut whose = self.login.bindings.whose(&claimed).map_err(|fault| unknown(&fault))?;
-        if whose == Whose::Nobodys {
-            let written = self.login.audit.write(Act::NameTaken { person: audit::person(principal) }).await;
-            written.map_err(|fault| unknown(&fault))?;
-            whose = self.login.bindings.claim(claimed).await.map_err(|fault| unknown(&fault))?;
-        }
-        match whose {
-            Whose::Hers => Ok(()),
-            Whose::Nobodys | Whose::Anothers(_) => {
-                let try_this = format!("bastion names release {name}");
-                tracing::warn!(%name, issuer, subject, try_this, "the name is another person's; refused");
-                Err(notice::NOT_HER_NAME)
-            }
-        }
-    }
-
-    async fn bind(&mut self, binding: Binding, principal: &Principal, now: i64) -> Result<(), &'static str> {
-        let act = Act::KeyBound {
-            person: audit::person(principal),
-            key: binding.fingerprint.clone(),
-            source: binding.source.to_string(),
-            expires_at: binding.expires_at,
-        };
-        if let Err(fault) = self.login.audit.write(act).await {
-            tracing::error!(%fault, "a key is not bound, and its owner not let in");
-            return Err(notice::NO_RECORD);
-        }
-        let key = NewKey { fingerprint: binding.fingerprint.clone(), source: binding.source };
-        match self.login.bindings.bind(binding, now).await {
-            Ok(is_news) => {
-                self.newly_bound = is_news.then_some(key);
-                Ok(())
-            }
-            Err(BindFault::Anothers(key)) => {
-                tracing::warn!(source = %self.source, key, "a key that is bound to another person");
-                Err(notice::ANOTHERS_KEY)
-            }
-            // She has proven who she is: a store that fails costs her a prompt next time, not this session.
-            Err(fault) => {
-                tracing::error!(%fault, "the key is not bound");
-                Ok(())
-            }
-        }
     }
 
     /// Writes that nobody was let in here.

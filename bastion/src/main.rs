@@ -29,6 +29,7 @@ mod orders;
 mod outbox;
 mod own_keys;
 mod pins;
+mod recheck;
 mod recorder;
 mod revoke;
 mod serve;

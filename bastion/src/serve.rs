@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use archive::{Archive, control::Request};
-use keys::Vault;
+use keys::{Seal, Vault};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::{
     net::TcpListener,
@@ -18,11 +18,14 @@ use crate::{
     failure::Failure,
     house::{House, Rules},
     login::{Clock, Login},
-    orders, own_keys,
+    orders, own_keys, recheck,
     recorder::{Durability, Recorder, RecorderSettings},
     server,
     settings::{self, Settings},
 };
+
+/// The vault's secret that refresh tokens are encrypted with.
+const REFRESH_SECRET: &str = "refresh-tokens";
 
 /// Orders that wait while one is carried out.
 const ORDERS_MAX: usize = 4;
@@ -38,6 +41,7 @@ pub struct Gateway {
     orders: mpsc::Receiver<Order>,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
+    rechecking: JoinHandle<()>,
 }
 
 impl Gateway {
@@ -45,7 +49,7 @@ impl Gateway {
     ///
     /// # Errors
     /// If a key, the store or an address cannot be had.
-    pub async fn start(rules: Rules, vault: Vault) -> Result<Gateway, Failure> {
+    pub async fn start(rules: Rules, mut vault: Vault) -> Result<Gateway, Failure> {
         let settings = &rules.settings;
         let host_keys = own_keys::host_keys(settings, &vault)?;
         let data = settings.data.display().to_string();
@@ -68,7 +72,11 @@ impl Gateway {
         audit.write(started).await.map_err(|fault| look(&fault))?;
         audit.write_rules(By::Bastion, &rules.files).await.map_err(|fault| look(&fault))?;
         let state = settings.data.join("state");
-        let login = Login::new(settings.login.clone(), &state, Clock::system(), audit.clone());
+        let seal = match settings.login.recheck.is_zero() {
+            true => None,
+            false => Seal::new(&vault.secret_or_new(REFRESH_SECRET, 32)?),
+        };
+        let login = Login::new(settings.login.clone(), &state, seal, Clock::system(), audit.clone());
         let login = Arc::new(login.map_err(|fault| Failure::new(fault, "look at [login] in the settings"))?);
         let (order, orders) = mpsc::channel(ORDERS_MAX);
         let control = Control::start(&settings.data, archive, recorder.clone(), order);
@@ -76,7 +84,8 @@ impl Gateway {
         let house = Arc::new(House::new(rules, host_keys, vault, login, recorder, audit));
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(server::serve(house.clone(), doors, stopped));
-        Ok(Gateway { house, addresses, control, orders, stop, accepting })
+        let rechecking = tokio::spawn(recheck::run(house.clone()));
+        Ok(Gateway { house, addresses, control, orders, stop, accepting, rechecking })
     }
 
     /// Accepts nobody new, ends the open sessions, and closes their recordings.
@@ -85,6 +94,7 @@ impl Gateway {
         if let Err(fault) = self.accepting.await {
             tracing::error!("the accept loop failed: {fault}");
         }
+        self.rechecking.abort();
         // It stops whether or not that can be written.
         if let Err(fault) = self.house.audit.write(Act::ServerStopped { by }).await {
             tracing::error!("{fault}");

@@ -20,7 +20,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 pub use env_allow::EnvAllow;
 pub use limits::Limits;
-pub use login::{Algorithm, Flow, Login, Prompt};
+pub use login::{Algorithm, Flow, Issuer, Login, Prompt};
 pub use ssh::{Ssh, is_gcm};
 pub use targets::{DEFAULT_KEY, TargetSettings, Targets};
 pub use toml_file::{FileRead, SettingsFault};
@@ -206,6 +206,7 @@ struct File {
     policy: PathBuf,
     #[serde(default)]
     keys: Keys,
+    #[serde(deserialize_with = "login::login")]
     login: Login,
     #[serde(default)]
     ssh: Ssh,
@@ -265,11 +266,7 @@ impl Settings {
             data: source.beside(&data),
             policy: source.beside(&policy),
             keys: Keys { master_key_file: beside(keys.master_key_file), ..keys },
-            login: Login {
-                client_secret_file: beside(login.client_secret_file),
-                ca_file: beside(login.ca_file),
-                ..login
-            },
+            login: login.beside(|path| source.beside(path)),
             ssh: Ssh { host_keys: ssh.host_keys.iter().map(|path| source.beside(path)).collect(), ..ssh },
             limits,
             recording,

@@ -11,8 +11,8 @@ import Provider from 'oidc-provider';
 // The store outlives the provider object, so that keys can be rotated while a sign-in is under way.
 const store = new Map();
 const people = new Map();
-const weather = { interval: null, slowDown: 0, sky: 'clear', lifetime: 600 };
-const seen = { polls: [], keySets: 0, discoveries: 0, secrets: [] };
+const weather = { interval: null, slowDown: 0, sky: 'clear', lifetime: 600, refusing: false };
+const seen = { polls: [], keySets: 0, discoveries: 0, refreshes: 0, secrets: [] };
 
 class Shelf {
   constructor(model) { this.model = model; }
@@ -46,22 +46,27 @@ function provider(issuer, alg) {
     adapter: Shelf,
     clients: [{
       client_id: 'bastion', token_endpoint_auth_method: 'none', redirect_uris: [], response_types: [],
-      grant_types: ['urn:ietf:params:oauth:grant-type:device_code'], id_token_signed_response_alg: alg,
+      grant_types: ['urn:ietf:params:oauth:grant-type:device_code', 'refresh_token'], id_token_signed_response_alg: alg,
     }],
     jwks: { keys: [signingKey(alg)] },
     enabledJWA: { idTokenSigningAlgValues: ['RS256', 'ES256', 'EdDSA'] },
     features: { deviceFlow: { enabled: true }, devInteractions: { enabled: false } },
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
-    scopes: ['openid', 'profile', 'email'],
+    scopes: ['openid', 'profile', 'email', 'offline_access'],
     claims: {
       openid: ['sub'], profile: ['preferred_username', 'groups'], email: ['email', 'email_verified'],
     },
     conformIdTokenClaims: false, // the claims are wanted in the ID token itself
-    ttl: { DeviceCode: () => weather.lifetime, IdToken: 300, AccessToken: 300, Grant: 600 },
+    ttl: { DeviceCode: () => weather.lifetime, IdToken: 300, AccessToken: 300, Grant: 6000, RefreshToken: 6000 },
     cookies: { keys: [randomUUID()] },
     findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => people.get(sub) }),
   });
   made.use(async (ctx, next) => {
+    if (ctx.path === '/token' && weather.refusing) {
+      ctx.status = 400;
+      ctx.body = { error: 'invalid_client' };
+      return;
+    }
     if (ctx.path === '/token') {
       seen.polls.push(Math.round(performance.now())); // no clock that somebody may set
       if (weather.slowDown > 0) {
@@ -74,11 +79,15 @@ function provider(issuer, alg) {
     if (ctx.path === '/jwks') seen.keySets += 1;
     if (ctx.path.startsWith('/.well-known/')) seen.discoveries += 1;
     await next();
+    if (ctx.path === '/token' && ctx.oidc?.params?.grant_type === 'refresh_token') seen.refreshes += 1;
     if (ctx.path === '/device/auth' && ctx.status === 200) {
       seen.secrets.push(ctx.body.device_code);
       if (weather.interval !== null) ctx.body.interval = weather.interval;
     }
-    if (ctx.path === '/token' && ctx.status === 200) seen.secrets.push(ctx.body.id_token, ctx.body.access_token);
+    if (ctx.path === '/token' && ctx.status === 200) {
+      seen.secrets.push(ctx.body.id_token, ctx.body.access_token);
+      if (ctx.body.refresh_token) seen.secrets.push(ctx.body.refresh_token);
+    }
   });
   return made;
 }
@@ -125,6 +134,11 @@ const control = {
   async expire(order) {
     const code = await codeOf(order);
     store.get(`DeviceCode:${code.jti}`).exp = Math.floor(Date.now() / 1000) - 1;
+  },
+  // What the provider says of somebody from now on; nothing any more if she has left.
+  async person({ sub, ...changes }) {
+    if (changes.gone) people.delete(sub);
+    else people.set(sub, { ...people.get(sub), ...changes });
   },
   async rotate({ alg }) {
     current = provider(issuer, alg);

@@ -61,7 +61,9 @@ pub struct Seen {
     pub polls: Vec<u64>,
     /// How often its keys were fetched.
     pub key_sets: u64,
-    /// Device codes, ID tokens and access tokens that it gave out.
+    /// How often a refresh token was used.
+    pub refreshes: u64,
+    /// Device codes, ID tokens, access and refresh tokens that it gave out.
     pub secrets: Vec<String>,
     /// Device codes that were given out and not used up.
     pub pending: u64,
@@ -124,6 +126,22 @@ impl Provider {
         self.order("rotate", json!({ "alg": algorithm }));
     }
 
+    /// She has left: the provider vouches for her no more.
+    pub fn leaves(&self, subject: &str) {
+        self.order("person", json!({ "sub": subject, "gone": true }));
+    }
+
+    /// The provider says this of her from now on, beside what it said before.
+    pub fn changes(&self, subject: &str, mut claims: Value) {
+        claims["sub"] = subject.into();
+        self.order("person", claims);
+    }
+
+    /// Whether it takes the bastion for a client that it does not know.
+    pub fn refuses_us(&self, refuses: bool) {
+        self.order("weather", json!({ "refusing": refuses }));
+    }
+
     /// The next polls are answered with `slow_down`.
     pub fn slow_down(&self, times: u32) {
         self.order("weather", json!({ "slowDown": times }));
@@ -152,6 +170,7 @@ impl Provider {
         Seen {
             polls: list("polls").iter().filter_map(Value::as_u64).collect(),
             key_sets: number("keySets"),
+            refreshes: number("refreshes"),
             secrets: list("secrets").iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             pending: number("pending"),
         }

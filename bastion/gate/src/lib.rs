@@ -30,7 +30,7 @@ pub use message::{
 pub use nearest::nearest;
 pub use notice::{Forwarding, Notice, exit_code};
 pub use policy::{
-    Asked, Decision, Denial, ExceptionExplained, Explanation, Grant, Limits, Policy, PolicyFault,
+    Asked, Decision, Denial, ExceptionExplained, Explanation, Grant, Limits, Pattern, Policy, PolicyFault,
     PolicyProblem, Reachable, RuleExplained, Unmet, Wanted, Why,
 };
 pub use principal::{Name, NameFault, Principal};

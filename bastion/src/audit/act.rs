@@ -94,6 +94,22 @@ pub enum Act {
         /// Who wanted it.
         by: By,
     },
+    /// The provider does not vouch for somebody any more: what she is in by ends.
+    NotVouchedFor {
+        /// Who.
+        person: Person,
+        /// The key that signed her in, if it was bound; it signs nobody in any more.
+        key: Option<String>,
+        /// What the provider said.
+        why: String,
+    },
+    /// Somebody is a member of other groups at the provider now. Keys that were bound before sign nobody in any more.
+    GroupsChanged {
+        /// Who, with her groups as they are now.
+        person: Person,
+        /// Those that she was in by.
+        before: Vec<String>,
+    },
     /// Connections and sessions are ended.
     ConnectionsEnded {
         /// Those of the person with this name.

@@ -128,9 +128,10 @@ impl Binding {
         self.created_at <= now.saturating_add(CLOCK_SLACK_SECONDS) && now < self.expires_at
     }
 
-    /// Nobody signs in at another issuer any more, so what was bound there is nobody's.
-    fn is_anothers(&self, issuer: &str, subject: &str) -> bool {
-        self.issuer == issuer && self.subject != subject
+    /// Nobody signs in at an issuer that is not among these any more, so what was bound there is nobody's.
+    fn is_anothers(&self, issuer: &str, subject: &str, issuers: &BTreeSet<&str>) -> bool {
+        issuers.contains(self.issuer.as_str())
+            && (self.issuer.as_str(), self.subject.as_str()) != (issuer, subject)
     }
 }
 
@@ -143,6 +144,8 @@ pub struct Bindings {
     tree: sled::Tree,
     /// Whose names are: see names.rs.
     pub(super) names: sled::Tree,
+    /// What the provider is asked with again: see recheck.rs.
+    pub(super) refresh: sled::Tree,
     folder: PathBuf,
 }
 
@@ -152,8 +155,9 @@ impl Bindings {
         let file = |cause| StoreFault::File { path: folder.to_owned(), cause };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(file)?;
         let store = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).open()?;
-        let (tree, names) = (store.open_tree("binding")?, store.open_tree("name")?);
-        Ok(Bindings { tree, names, folder: folder.to_owned() })
+        let open = |name: &str| store.open_tree(name);
+        let (tree, names, refresh) = (open("binding")?, open("name")?, open("refresh")?);
+        Ok(Bindings { tree, names, refresh, folder: folder.to_owned() })
     }
 
     /// Forgets the bindings that have run out. One that cannot be read goes too: it counts as none.
@@ -176,23 +180,30 @@ impl Bindings {
 
     /// Binds a key to its owner, and returns once a power cut cannot take it back.
     ///
-    /// Somebody else's live binding stays, and refuses; one that has run out gives way. Answers whether that is news: the
-    /// key was not hers until now.
-    pub async fn bind(&self, binding: Binding, now: i64) -> Result<bool, BindFault> {
+    /// Somebody else's live binding stays, and refuses, if her issuer is among these; one that has run out gives way.
+    /// Answers whether that is news: the key was not hers until now.
+    pub async fn bind(&self, binding: Binding, issuers: BTreeSet<&str>, now: i64) -> Result<bool, BindFault> {
         let this = self.clone();
-        match tokio::task::spawn_blocking(move || this.bind_blocking(&binding, now)).await {
+        let issuers: BTreeSet<String> = issuers.into_iter().map(str::to_owned).collect();
+        let bind = move || this.bind_blocking(&binding, &issuers.iter().map(String::as_str).collect(), now);
+        match tokio::task::spawn_blocking(bind).await {
             Ok(done) => done,
             Err(_) => Err(StoreFault::Thread.into()),
         }
     }
 
-    fn bind_blocking(&self, binding: &Binding, now: i64) -> Result<bool, BindFault> {
+    fn bind_blocking(
+        &self,
+        binding: &Binding,
+        issuers: &BTreeSet<&str>,
+        now: i64,
+    ) -> Result<bool, BindFault> {
         let news = serde_json::to_vec(binding).map_err(StoreFault::from)?;
         let no_news =
             serde_json::to_vec(&Binding { is_known: true, ..binding.clone() }).map_err(StoreFault::from)?;
         let done = self.tree.transaction(|tree| {
             let before = tree.get(&binding.fingerprint)?.and_then(|bytes| read(&bytes));
-            let is_anothers = |b: &Binding| b.is_anothers(&binding.issuer, &binding.subject);
+            let is_anothers = |b: &Binding| b.is_anothers(&binding.issuer, &binding.subject, issuers);
             if before.as_ref().is_some_and(|b| b.is_live(now) && is_anothers(b)) {
                 return Err(ConflictableTransactionError::Abort(()));
             }
@@ -258,6 +269,7 @@ impl Bindings {
     pub fn revoke(&self, fingerprints: &[String]) -> Result<(), StoreFault> {
         for fingerprint in fingerprints {
             self.tree.remove(fingerprint)?;
+            self.refresh.remove(fingerprint)?;
         }
         self.sync()
     }
@@ -307,6 +319,10 @@ mod tests {
 
     const HOUR: i64 = 3600;
 
+    async fn bind(bindings: &Bindings, binding: Binding, now: i64) -> Result<bool, BindFault> {
+        bindings.bind(binding, BTreeSet::from(["https://id.example", "https://partner.example"]), now).await
+    }
+
     fn binding_of(subject: &str, now: i64) -> Binding {
         let principal = Principal {
             issuer: "https://id.example".into(),
@@ -327,7 +343,7 @@ mod tests {
     async fn a_binding_is_found_until_the_second_it_expires_and_after_reopening() {
         let folder = tempfile::tempdir().unwrap();
         let bindings = Bindings::open(folder.path()).unwrap();
-        bindings.bind(binding_of("1", 1000), 1000).await.unwrap();
+        bind(&bindings, binding_of("1", 1000), 1000).await.unwrap();
         drop(bindings);
 
         let bindings = Bindings::open(folder.path()).unwrap();
@@ -356,7 +372,7 @@ mod tests {
     async fn a_clock_that_was_set_back_lengthens_no_binding() {
         let folder = tempfile::tempdir().unwrap();
         let bindings = Bindings::open(folder.path()).unwrap();
-        bindings.bind(binding_of("1", 10 * HOUR), 10 * HOUR).await.unwrap();
+        bind(&bindings, binding_of("1", 10 * HOUR), 10 * HOUR).await.unwrap();
 
         assert_eq!(bindings.find("SHA256:a", 9 * HOUR).unwrap(), None);
     }
@@ -365,17 +381,29 @@ mod tests {
     async fn a_key_has_one_owner_until_her_binding_has_run_out() {
         let folder = tempfile::tempdir().unwrap();
         let bindings = Bindings::open(folder.path()).unwrap();
-        bindings.bind(binding_of("1", 1000), 1000).await.unwrap();
+        bind(&bindings, binding_of("1", 1000), 1000).await.unwrap();
 
-        let refused = bindings.bind(binding_of("2", 1010), 1010).await;
+        let refused = bind(&bindings, binding_of("2", 1010), 1010).await;
         assert!(matches!(refused, Err(BindFault::Anothers(key)) if key == "SHA256:a"));
-        let elsewhere = Binding { issuer: "https://other.example".into(), ..binding_of("2", 1010) };
-        bindings.bind(elsewhere, 1010).await.unwrap();
-        bindings.bind(binding_of("1", 1000), 1010).await.unwrap();
+        let namesake = Binding { issuer: "https://partner.example".into(), ..binding_of("1", 1010) };
+        assert!(
+            bind(&bindings, namesake, 1010).await.is_err(),
+            "the same subject at another issuer is somebody else"
+        );
         assert_eq!(bindings.find("SHA256:a", 1010).unwrap().unwrap().subject, "1");
 
-        bindings.bind(binding_of("2", 1000 + HOUR), 1000 + HOUR).await.unwrap();
+        bind(&bindings, binding_of("2", 1000 + HOUR), 1000 + HOUR).await.unwrap();
         assert_eq!(bindings.find("SHA256:a", 1000 + HOUR).unwrap().unwrap().subject, "2");
+    }
+
+    #[tokio::test]
+    async fn what_was_bound_at_a_former_issuer_is_nobodys() {
+        let folder = tempfile::tempdir().unwrap();
+        let bindings = Bindings::open(folder.path()).unwrap();
+        let former = Binding { issuer: "https://former.example".into(), ..binding_of("1", 1000) };
+        bind(&bindings, former, 1000).await.unwrap();
+        bind(&bindings, binding_of("2", 1000), 1000).await.unwrap();
+        assert_eq!(bindings.find("SHA256:a", 1000).unwrap().unwrap().subject, "2");
     }
 
     #[tokio::test]
@@ -383,8 +411,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let bindings = Bindings::open(folder.path()).unwrap();
         let old = binding_of("1", 1000);
-        bindings.bind(old.clone(), 1000).await.unwrap();
-        bindings.bind(binding_of("1", 2000), 2000).await.unwrap();
+        bind(&bindings, old.clone(), 1000).await.unwrap();
+        bind(&bindings, binding_of("1", 2000), 2000).await.unwrap();
 
         bindings.used(&old, 2001, "127.0.0.1".parse().unwrap()).unwrap();
         assert_eq!(bindings.find("SHA256:a", 2001).unwrap(), Some(binding_of("1", 2000)));
@@ -394,9 +422,9 @@ mod tests {
     async fn bindings_that_have_run_out_are_forgotten_at_the_next_sign_in() {
         let folder = tempfile::tempdir().unwrap();
         let bindings = Bindings::open(folder.path()).unwrap();
-        bindings.bind(binding_of("1", 1000), 1000).await.unwrap();
+        bind(&bindings, binding_of("1", 1000), 1000).await.unwrap();
         let other = Binding { fingerprint: "SHA256:b".into(), ..binding_of("2", 1000 + HOUR) };
-        bindings.bind(other, 1000 + HOUR).await.unwrap();
+        bind(&bindings, other, 1000 + HOUR).await.unwrap();
 
         assert_eq!(bindings.tree.len(), 1);
         assert!(bindings.find("SHA256:b", 1000 + HOUR).unwrap().is_some());
@@ -406,7 +434,7 @@ mod tests {
     async fn a_key_that_was_bound_is_told_once_and_never_to_who_came_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let bindings = Bindings::open(folder.path()).unwrap();
-        assert!(bindings.bind(binding_of("1", 1000), 1000).await.unwrap());
+        assert!(bind(&bindings, binding_of("1", 1000), 1000).await.unwrap());
         let told = |with: Option<&str>| bindings.news_for("https://id.example", "1", with, 1000).unwrap();
 
         assert_eq!(bindings.news_for("https://id.example", "2", None, 1000).unwrap(), []);
@@ -415,7 +443,7 @@ mod tests {
         assert_eq!(told(Some("SHA256:b")), [news]);
         assert_eq!(told(None), []);
 
-        assert!(!bindings.bind(binding_of("1", 1000), 1000).await.unwrap(), "it was hers");
+        assert!(!bind(&bindings, binding_of("1", 1000), 1000).await.unwrap(), "it was hers");
         assert_eq!(told(None), []);
     }
 
@@ -429,7 +457,7 @@ mod tests {
         bindings.tree.insert("SHA256:a", serde_json::to_vec(&hostile).unwrap()).unwrap();
         assert_eq!(bindings.all(1000).unwrap(), []);
 
-        bindings.bind(binding_of("1", 1000), 1000).await.unwrap();
+        bind(&bindings, binding_of("1", 1000), 1000).await.unwrap();
         assert!(bindings.find("SHA256:a", 1000).unwrap().is_some());
     }
 }

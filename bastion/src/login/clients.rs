@@ -46,7 +46,7 @@ impl Handler for Door {
     type Error = russh::Error;
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        Ok(self.0.key_proven(user, key.public_key).into())
+        Ok(self.0.key_proven(user, key.public_key).await.into())
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -99,8 +99,14 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings { prompt, ..Settings::new(provider.issuer().into(), "bastion".into()) };
         let login = Arc::new(
-            Login::new(settings, &folder.path().join("state"), Clock::system(), audit::tests::heard().0)
-                .unwrap(),
+            Login::new(
+                settings,
+                &folder.path().join("state"),
+                None,
+                Clock::system(),
+                audit::tests::heard().0,
+            )
+            .unwrap(),
         );
         let host = PrivateKey::random(&mut russh::keys::key::safe_rng(), KeyAlgorithm::Ed25519).unwrap();
         let host_key = host.public_key().fingerprint(HashAlg::Sha256).to_string();

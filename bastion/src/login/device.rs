@@ -18,7 +18,7 @@ use crate::strangers::Stranger;
 
 use super::{
     http::{HttpFault, is_safe},
-    oidc::{Identity, Known, Provider, ProviderFault},
+    oidc::{Identity, Known, Provider, ProviderFault, Refresh},
 };
 
 /// RFC 8628 lets a provider say 0; no provider is asked more often than this.
@@ -69,8 +69,8 @@ pub enum Progress {
 /// How a sign-in ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The provider vouches for this person.
-    SignedIn(Identity),
+    /// The provider vouches for this person, and gives a token to ask with whether it still does, if it gives any.
+    SignedIn(Identity, Option<Refresh>),
     /// She, or the provider, said no.
     Denied,
     /// Nobody said anything in time.
@@ -122,12 +122,15 @@ impl Drop for Flow {
 
 async fn run(provider: &Provider, tell: &watch::Sender<Progress>) -> Outcome {
     match ask_and_poll(provider, tell).await {
-        Ok(identity) => Outcome::SignedIn(identity),
+        Ok((identity, refresh)) => Outcome::SignedIn(identity, refresh),
         Err(outcome) => outcome,
     }
 }
 
-async fn ask_and_poll(provider: &Provider, tell: &watch::Sender<Progress>) -> Result<Identity, Outcome> {
+async fn ask_and_poll(
+    provider: &Provider,
+    tell: &watch::Sender<Progress>,
+) -> Result<(Identity, Option<Refresh>), Outcome> {
     let known = provider.known().await.map_err(Outcome::Failed)?;
     let details = ask(provider, &known).await?;
     let invitation = invitation(&details).map_err(Outcome::Failed)?;
@@ -155,7 +158,10 @@ async fn ask_and_poll(provider: &Provider, tell: &watch::Sender<Progress>) -> Re
     match tokio::time::timeout_at(end, polling).await {
         Err(_) => Err(Outcome::Expired),
         Ok(Err(error)) => Err(poll_outcome(error)),
-        Ok(Ok(tokens)) => provider.prove(known.clone(), &tokens).await.map_err(Outcome::Failed),
+        Ok(Ok(tokens)) => {
+            let identity = provider.prove(known.clone(), &tokens).await.map_err(Outcome::Failed)?;
+            Ok((identity, Refresh::among(&tokens)))
+        }
     }
 }
 
@@ -179,7 +185,9 @@ fn poll_outcome(error: RequestTokenError<HttpFault, openidconnect::DeviceCodeErr
 }
 
 /// The error in words that quote nothing of a body, where codes and tokens are.
-fn request_fault<E: openidconnect::ErrorResponse>(error: RequestTokenError<HttpFault, E>) -> ProviderFault {
+pub(super) fn request_fault<E: openidconnect::ErrorResponse>(
+    error: RequestTokenError<HttpFault, E>,
+) -> ProviderFault {
     match error {
         RequestTokenError::Request(fault) => ProviderFault::Silent(fault.to_string()),
         RequestTokenError::ServerResponse(_) => {

@@ -1,5 +1,7 @@
 //! The sign-in provider as seen from here: discovery, its keys, and what its ID token proves.
 
+mod refresh;
+
 use std::{collections::BTreeSet, path::Path};
 
 use gate::Name;
@@ -21,10 +23,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
-use crate::settings::Algorithm;
+use crate::settings::{Algorithm, Issuer, Login as Settings};
 
 use super::{
-    Settings,
     clock::Clock,
     http::{Http, HttpFault, is_safe},
 };
@@ -50,6 +51,9 @@ const AMR_MAX: usize = 32;
 
 /// RFC-like bound of OpenID Connect Core, section 2: `sub` has at most 255 ASCII characters.
 const SUBJECT_BYTES_MAX: usize = 255;
+
+/// The scope that brings a refresh token (OpenID Connect Core, section 11).
+const OFFLINE: &str = "offline_access";
 
 /// Who the provider says is signing in. Made by [`Provider::prove`] alone, from a verified ID token.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +165,11 @@ pub(super) struct Provider {
     issuer: IssuerUrl,
     client_id: ClientId,
     secret: Option<ClientSecret>,
-    settings: Settings,
+    settings: Issuer,
+    /// What stands before the groups that it names: those of a further provider are no namesakes of the main one's.
+    prefix: String,
+    /// A refresh token is wanted, for the re-check.
+    offline: bool,
     pub http: Http,
     clock: Clock,
     // Held while discovery runs: a hundred people who arrive at once cause one fetch, not a hundred.
@@ -170,7 +178,12 @@ pub(super) struct Provider {
 
 impl Provider {
     /// Checks the settings; asks nobody yet, so that a provider that is down does not stop the start.
-    pub fn new(settings: &Settings, clock: Clock) -> Result<Provider, ProviderFault> {
+    pub fn new(
+        settings: Issuer,
+        name: Option<&Name>,
+        offline: bool,
+        clock: Clock,
+    ) -> Result<Provider, ProviderFault> {
         let issuer = IssuerUrl::new(settings.issuer.clone())
             .map_err(|_| ProviderFault::Unfit(format!("login.issuer {:?} is no address", settings.issuer)))?;
         if !is_safe(issuer.url()) {
@@ -185,10 +198,17 @@ impl Provider {
             client_id: ClientId::new(settings.client_id.clone()),
             secret,
             http: Http::new(settings.ca_file.as_deref()).map_err(|f| ProviderFault::Unfit(f.to_string()))?,
-            settings: settings.clone(),
+            prefix: name.map(|name| format!("{name}:")).unwrap_or_default(),
+            settings,
+            offline,
             clock,
             memory: Mutex::default(),
         })
+    }
+
+    /// Its issuer, as it stands in the settings.
+    pub fn issuer(&self) -> &str {
+        self.issuer.as_str()
     }
 
     /// The provider's endpoints and keys, at most [`KNOWN_SECONDS_MAX`] old if it can be reached.
@@ -263,11 +283,12 @@ impl Provider {
     /// What the settings ask for. Providers refuse a scope that they do not know, so what is asked for by default alone
     /// is asked for only where it is listed; openidconnect adds `openid` by itself.
     fn scopes(&self, found: &Metadata) -> Vec<Scope> {
-        let wanted = self.settings.scopes.iter().filter(|s| *s != "openid").cloned().map(Scope::new);
+        let is_asked = |scope: &&String| *scope != "openid" && (self.offline || *scope != OFFLINE);
+        let wanted = self.settings.scopes.iter().filter(is_asked).cloned().map(Scope::new);
+        let is_default = self.settings.scopes == Settings::scopes();
         match found.scopes_supported() {
-            Some(listed) if self.settings.scopes == Settings::scopes() => {
-                wanted.filter(|s| listed.contains(s)).collect()
-            }
+            Some(listed) if is_default => wanted.filter(|s| listed.contains(s)).collect(),
+            None if is_default => wanted.filter(|s| s.as_str() != OFFLINE).collect(),
             _ => wanted.collect(),
         }
     }
@@ -324,6 +345,13 @@ impl Provider {
         Ok(all)
     }
 
+    fn prefixed(&self, groups: BTreeSet<String>) -> BTreeSet<String> {
+        match self.prefix.as_str() {
+            "" => groups,
+            prefix => groups.into_iter().map(|group| format!("{prefix}{group}")).collect(),
+        }
+    }
+
     fn identity(&self, claims: &Map<String, Value>) -> Result<Identity, ProviderFault> {
         let wrong = |what: String| ProviderFault::Unproven(what);
         if serde_json::to_vec(claims).map_or(usize::MAX, |json| json.len()) > CLAIMS_BYTES_MAX {
@@ -349,7 +377,7 @@ impl Provider {
             subject: subject.to_owned(),
             name,
             email: email.map(str::to_owned),
-            groups: texts(claims, &self.settings.groups_claim, GROUPS_MAX)?,
+            groups: self.prefixed(texts(claims, &self.settings.groups_claim, GROUPS_MAX)?),
             amr: texts(claims, "amr", AMR_MAX)?,
             acr: acr(claims)?,
         })
@@ -481,6 +509,8 @@ fn read_secret(path: &Path) -> Result<ClientSecret, ProviderFault> {
 fn is_plain(text: &str) -> bool {
     !text.is_empty() && text.len() <= 256 && !text.chars().any(char::is_control)
 }
+
+pub use refresh::{Refresh, RefreshFault};
 
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@ use ::tests::provider::Provider as RealProvider;
 
 use super::*;
 
+mod recheck;
 mod trail;
 mod with_provider;
 
@@ -45,7 +46,7 @@ impl Bench {
             UNIX_EPOCH + Duration::from_secs(shown.load(Ordering::Relaxed).try_into().unwrap())
         });
         let (audit, heard) = audit::tests::heard();
-        let login = Arc::new(Login::new(settings, folder.path(), clock, audit).unwrap());
+        let login = Arc::new(Login::new(settings, folder.path(), Seal::new(&[7; 32]), clock, audit).unwrap());
         Bench { login, now, heard, _folder: folder }
     }
 
@@ -85,7 +86,7 @@ impl Bench {
             acr: Some("urn:example:strong".into()),
         };
         let binding = Binding::new(fingerprint(key), &principal, self.login.settings.binding);
-        self.login.bindings.bind(binding, now).await.unwrap();
+        self.login.bindings.bind(binding, self.login.providers.issuers(), now).await.unwrap();
     }
 }
 
@@ -141,9 +142,9 @@ async fn a_proven_key_alone_is_half_the_way() {
     let bench = Bench::without_provider();
     let mut caller = bench.caller();
 
-    assert_eq!(caller.key_proven("alice", &key(1)), KeyAnswer::PartialSuccess);
-    assert_eq!(caller.key_proven("alice", &key(1)), KeyAnswer::PartialSuccess);
-    assert_eq!(caller.key_proven("alice", &key(2)), KeyAnswer::PartialSuccess);
+    assert_eq!(caller.key_proven("alice", &key(1)).await, KeyAnswer::PartialSuccess);
+    assert_eq!(caller.key_proven("alice", &key(1)).await, KeyAnswer::PartialSuccess);
+    assert_eq!(caller.key_proven("alice", &key(2)).await, KeyAnswer::PartialSuccess);
     assert_eq!(caller.principal(), None);
 }
 
@@ -154,7 +155,7 @@ async fn a_bound_key_signs_in_its_owner_alone_and_only_while_the_binding_lives()
 
     for user in ["alice", "Alice", "alice%web1", "alice/deploy/web1"] {
         let mut caller = bench.caller();
-        let KeyAnswer::Success(principal) = caller.key_proven(user, &key(1)) else { panic!("not in") };
+        let KeyAnswer::Success(principal) = caller.key_proven(user, &key(1)).await else { panic!("not in") };
         assert_eq!((principal.subject.as_str(), principal.name.as_str()), ("7", "alice"));
         assert_eq!(principal.key, Some(fingerprint(&key(1))));
         assert_eq!(principal.signed_in_at, bench.now.load(Ordering::Relaxed));
@@ -163,18 +164,18 @@ async fn a_bound_key_signs_in_its_owner_alone_and_only_while_the_binding_lives()
         assert_eq!(caller.principal(), Some(&*principal));
     }
     for (user, key) in [("bob", key(1)), ("alice", key(2)), ("web1%alice", key(1))] {
-        assert_eq!(bench.caller().key_proven(user, &key), KeyAnswer::PartialSuccess);
+        assert_eq!(bench.caller().key_proven(user, &key).await, KeyAnswer::PartialSuccess);
     }
 
     bench.pass(8 * 3600);
-    assert_eq!(bench.caller().key_proven("alice", &key(1)), KeyAnswer::PartialSuccess);
+    assert_eq!(bench.caller().key_proven("alice", &key(1)).await, KeyAnswer::PartialSuccess);
 }
 
 #[tokio::test]
 async fn a_user_name_that_can_be_nobodys_gets_no_further() {
     let bench = Bench::without_provider();
     for user in ["", "%web1", "al ice", "-alice", "alice\u{1b}[2J", &"a".repeat(65)] {
-        assert_eq!(bench.caller().key_proven(user, &key(1)), KeyAnswer::Failure);
+        assert_eq!(bench.caller().key_proven(user, &key(1)).await, KeyAnswer::Failure);
         assert_eq!(bench.caller().interactive(user, None).await, InteractiveAnswer::Failure);
     }
 }
@@ -183,7 +184,7 @@ async fn a_user_name_that_can_be_nobodys_gets_no_further() {
 async fn a_provider_that_is_down_is_named_in_the_prompt_and_nobody_hangs() {
     let bench = Bench::without_provider();
     let mut caller = bench.caller();
-    caller.key_proven("alice", &key(1));
+    caller.key_proven("alice", &key(1)).await;
 
     let (shown, end) = answer_all(&mut caller, "alice").await;
     assert_eq!(end, InteractiveAnswer::Failure);

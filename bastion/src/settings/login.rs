@@ -1,7 +1,12 @@
 //! Who vouches for people: `[login]`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use gate::{Name, Pattern};
 use openidconnect::url::{Host, Url};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
@@ -38,6 +43,9 @@ pub struct Login {
     /// How long a key signs in without a browser after its owner did; 0 is never.
     #[serde(default = "Login::binding", deserialize_with = "duration")]
     pub binding: Duration,
+    /// How often the provider is asked whether it still vouches for who is in; 0 is never.
+    #[serde(default = "Login::recheck", deserialize_with = "duration")]
+    pub recheck: Duration,
     /// How a person is asked.
     #[serde(default)]
     pub prompt: Prompt,
@@ -47,6 +55,45 @@ pub struct Login {
     /// Certificates (PEM) of a private authority that the provider's own is signed by.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+    /// Further providers, each for the people whose names it may vouch for.
+    #[serde(default)]
+    pub more: BTreeMap<Name, Issuer>,
+}
+
+/// `[login.more.NAME]`: one provider. What `[login]` itself says of its own is read into one of these too.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// As [`Login::issuer`].
+    #[serde(deserialize_with = "issuer")]
+    pub issuer: String,
+    /// As [`Login::client_id`].
+    #[serde(deserialize_with = "client_id")]
+    pub client_id: String,
+    /// As [`Login::client_secret_file`].
+    #[serde(default)]
+    pub client_secret_file: Option<PathBuf>,
+    /// As [`Login::scopes`].
+    #[serde(default = "Login::scopes")]
+    pub scopes: Vec<String>,
+    /// As [`Login::name_claim`].
+    #[serde(default = "Login::name_claim")]
+    pub name_claim: String,
+    /// As [`Login::email_claim`].
+    #[serde(default = "Login::email_claim")]
+    pub email_claim: String,
+    /// As [`Login::groups_claim`].
+    #[serde(default = "Login::groups_claim")]
+    pub groups_claim: String,
+    /// As [`Login::algorithms`].
+    #[serde(default = "Login::algorithms")]
+    pub algorithms: Vec<Algorithm>,
+    /// As [`Login::ca_file`].
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// The names of people whom it may vouch for; nobody of another name is sent to it.
+    #[serde(deserialize_with = "users")]
+    pub users: Vec<Pattern>,
 }
 
 /// How a person is asked to sign in.
@@ -93,16 +140,46 @@ impl Login {
             groups_claim: Login::groups_claim(),
             algorithms: Login::algorithms(),
             binding: Login::binding(),
+            recheck: Login::recheck(),
             prompt: Prompt::default(),
             flow: Flow::default(),
             ca_file: None,
+            more: BTreeMap::new(),
         }
     }
 
-    /// What is asked for unless the settings say otherwise. `groups` is no standard scope: it is left out where the
-    /// provider does not list it.
+    /// The provider that `[login]` itself names: it vouches for everybody whom no other one is for.
+    pub fn main(&self) -> Issuer {
+        Issuer {
+            issuer: self.issuer.clone(),
+            client_id: self.client_id.clone(),
+            client_secret_file: self.client_secret_file.clone(),
+            scopes: self.scopes.clone(),
+            name_claim: self.name_claim.clone(),
+            email_claim: self.email_claim.clone(),
+            groups_claim: self.groups_claim.clone(),
+            algorithms: self.algorithms.clone(),
+            ca_file: self.ca_file.clone(),
+            users: Vec::new(),
+        }
+    }
+
+    /// The same, with the paths of files as they are from the folder of the settings file.
+    pub fn beside(mut self, path: impl Fn(&Path) -> PathBuf) -> Login {
+        for file in [&mut self.client_secret_file, &mut self.ca_file] {
+            *file = file.as_deref().map(&path);
+        }
+        for Issuer { client_secret_file, ca_file, .. } in self.more.values_mut() {
+            *client_secret_file = client_secret_file.as_deref().map(&path);
+            *ca_file = ca_file.as_deref().map(&path);
+        }
+        self
+    }
+
+    /// What is asked for unless the settings say otherwise, each where the provider lists it: `groups` is no standard scope,
+    /// and `offline_access` (a refresh token, for the re-check) is not everywhere to be had.
     pub fn scopes() -> Vec<String> {
-        ["openid", "profile", "email", "groups"].map(str::to_owned).to_vec()
+        ["openid", "profile", "email", "groups", "offline_access"].map(str::to_owned).to_vec()
     }
 
     fn name_claim() -> String {
@@ -121,10 +198,48 @@ impl Login {
         vec![Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA]
     }
 
+    /// What a person loses at the provider is lost here within minutes.
+    fn recheck() -> Duration {
+        Duration::from_secs(15 * 60)
+    }
+
     /// A working day.
     fn binding() -> Duration {
         Duration::from_secs(8 * 60 * 60)
     }
+}
+
+/// The table, and that no two providers in it are one.
+///
+/// # Errors
+/// If two are: the same person would be two.
+pub fn login<'de, D: Deserializer<'de>>(from: D) -> Result<Login, D::Error> {
+    let login = Login::deserialize(from)?;
+    let mut issuers = BTreeSet::from([login.issuer.as_str()]);
+    for (name, more) in &login.more {
+        if !issuers.insert(&more.issuer) {
+            return Err(D::Error::custom(format!(
+                "login.more.{name}: the issuer {:?} stands here already: each provider is named once",
+                more.issuer
+            )));
+        }
+    }
+    Ok(login)
+}
+
+fn users<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Pattern>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    if texts.is_empty() {
+        return Err(D::Error::custom("users is empty: name the people of this provider, as in [\"ext-*\"]"));
+    }
+    let read = |text: String| {
+        Pattern::for_names(&text).map(|pattern| pattern.folded()).ok_or_else(|| {
+            let shown: String = text.chars().take(64).collect();
+            let what = "letters, digits, '.', '_' and '-', and * and ? for any of them";
+            D::Error::custom(format!("{shown:?} can be nobody's name: {what}"))
+        })
+    };
+    texts.into_iter().map(read).collect()
 }
 
 fn client_id<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {

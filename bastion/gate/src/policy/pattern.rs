@@ -4,14 +4,14 @@ use std::fmt;
 
 /// A name in which `*` stands for any text and `?` for one character. Nothing else is special.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Pattern(String);
+pub struct Pattern(String);
 
 /// A longer pattern is a mistake.
 const PATTERN_BYTES_MAX: usize = 128;
 
 impl Pattern {
     /// A pattern for names: their characters, `*` and `?`. Anything else could never match, so it is refused.
-    pub(crate) fn for_names(text: &str) -> Option<Pattern> {
+    pub fn for_names(text: &str) -> Option<Pattern> {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-*?".contains(&b);
         Pattern::checked(text).filter(|pattern| pattern.0.bytes().all(fits))
     }
@@ -22,7 +22,7 @@ impl Pattern {
     }
 
     /// The same in small letters, as names of people are compared.
-    pub(crate) fn folded(&self) -> Pattern {
+    pub fn folded(&self) -> Pattern {
         Pattern(self.0.to_ascii_lowercase())
     }
 
@@ -38,7 +38,7 @@ impl Pattern {
     /// Whether `text`, the whole of it, is what the pattern describes.
     ///
     /// It never goes back further than the last `*`, so the work is at most the product of both lengths.
-    pub(crate) fn matches(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         let (mut pattern, mut rest) = (self.0.chars(), text.chars());
         let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
         loop {

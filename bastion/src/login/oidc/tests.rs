@@ -21,7 +21,7 @@ fn key(kid: &str) -> CoreEdDsaPrivateSigningKey {
 
 fn provider() -> Provider {
     let clock = Clock::pretended(|| UNIX_EPOCH + Duration::from_secs(NOW.unsigned_abs()));
-    Provider::new(&Settings::new(ISSUER.into(), "bastion".into()), clock).unwrap()
+    Provider::new(Settings::new(ISSUER.into(), "bastion".into()).main(), None, true, clock).unwrap()
 }
 
 fn known() -> Known {
@@ -185,7 +185,9 @@ fn a_signature_that_is_missing_or_over_something_else_lets_nobody_in() {
 
 #[test]
 fn an_issuer_without_https_is_refused_unless_it_is_this_machine() {
-    let made = |issuer: &str| Provider::new(&Settings::new(issuer.into(), "bastion".into()), Clock::system());
+    let made = |issuer: &str| {
+        Provider::new(Settings::new(issuer.into(), "bastion".into()).main(), None, true, Clock::system())
+    };
     for issuer in
         ["http://id.example", "http://10.0.0.1", "ftp://id.example", "http://localhost.evil.example"]
     {

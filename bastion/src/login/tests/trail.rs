@@ -15,7 +15,7 @@ async fn sign_in(
     person: &Person,
 ) -> (String, InteractiveAnswer) {
     let mut caller = bench.caller();
-    assert_eq!(caller.key_proven(user, &key(nth)), KeyAnswer::PartialSuccess);
+    assert_eq!(caller.key_proven(user, &key(nth)).await, KeyAnswer::PartialSuccess);
     let (_, code) = invited(&mut caller, user).await;
     provider.approve(&code, person);
     let end = go_on(&mut caller, user).await;
@@ -76,12 +76,12 @@ async fn who_is_refused_or_leaves_is_written_down_once_and_without_a_secret() {
     let (bench, provider) = Bench::with_provider();
     sign_in(&bench, &provider, ("bea", 1), &ALICE).await;
     let mut caller = bench.caller();
-    caller.key_proven("bea", &key(1));
+    caller.key_proven("bea", &key(1)).await;
     caller.is_over();
     caller.is_over();
     bench.caller().is_over();
     let mut caller = bench.caller();
-    caller.key_proven("bea", &key(1));
+    caller.key_proven("bea", &key(1)).await;
     let (_, code) = invited(&mut caller, "bea").await;
     caller.is_over();
     provider.approve(&code, &BEA);
@@ -99,12 +99,12 @@ async fn a_binding_that_is_revoked_in_mid_sign_in_does_not_hold() {
     let bench = Bench::without_provider();
     bench.bind(&key(1), "alice", "7").await;
     let mut caller = bench.caller();
-    assert!(matches!(caller.key_proven("alice", &key(1)), KeyAnswer::Success(_)));
+    assert!(matches!(caller.key_proven("alice", &key(1)).await, KeyAnswer::Success(_)));
     assert!(caller.still_holds());
 
     bench.login.bindings.revoke(&[fingerprint(&key(1))]).unwrap();
     assert!(!caller.still_holds());
-    assert_eq!(bench.caller().key_proven("alice", &key(1)), KeyAnswer::PartialSuccess);
+    assert_eq!(bench.caller().key_proven("alice", &key(1)).await, KeyAnswer::PartialSuccess);
 
     bench.bind(&key(1), "bea", "8").await;
     assert!(!caller.still_holds(), "another person's");

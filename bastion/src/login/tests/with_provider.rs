@@ -47,7 +47,7 @@ pub(super) async fn go_on(caller: &mut SignIn, user: &str) -> (String, Interacti
 async fn a_confirmed_sign_in_binds_the_key_which_then_needs_no_prompt_for_eight_hours() {
     let (bench, provider) = Bench::with_provider();
     let mut caller = bench.caller();
-    assert_eq!(caller.key_proven("alice", &key(1)), KeyAnswer::PartialSuccess);
+    assert_eq!(caller.key_proven("alice", &key(1)).await, KeyAnswer::PartialSuccess);
 
     let (text, code) = invited(&mut caller, "alice").await;
     let address = format!("{}/device", provider.issuer());
@@ -70,10 +70,10 @@ async fn a_confirmed_sign_in_binds_the_key_which_then_needs_no_prompt_for_eight_
 
     provider.sky(Sky::Down);
     bench.pass(8 * 3600 - 60);
-    assert_eq!(bench.caller().key_proven("alice%web1", &key(1)), KeyAnswer::Success(principal));
-    assert_eq!(bench.caller().key_proven("alice", &key(2)), KeyAnswer::PartialSuccess);
+    assert_eq!(bench.caller().key_proven("alice%web1", &key(1)).await, KeyAnswer::Success(principal));
+    assert_eq!(bench.caller().key_proven("alice", &key(2)).await, KeyAnswer::PartialSuccess);
     bench.pass(60);
-    assert_eq!(bench.caller().key_proven("alice", &key(1)), KeyAnswer::PartialSuccess);
+    assert_eq!(bench.caller().key_proven("alice", &key(1)).await, KeyAnswer::PartialSuccess);
 }
 
 #[tokio::test]
@@ -98,7 +98,9 @@ async fn who_needs_a_newer_sign_in_than_her_keys_gets_one_without_the_key() {
     bench.bind(&key(1), "alice", ALICE.sub).await;
     let then = bench.now.load(Ordering::Relaxed);
     bench.pass(3600);
-    let KeyAnswer::Success(principal) = bench.caller().key_proven("alice", &key(1)) else { panic!("not in") };
+    let KeyAnswer::Success(principal) = bench.caller().key_proven("alice", &key(1)).await else {
+        panic!("not in")
+    };
     assert_eq!(principal.signed_in_at, then);
 
     let mut caller = bench.caller();
@@ -114,7 +116,7 @@ async fn without_prompts_the_text_is_an_instruction_and_rounds_are_silent() {
     let (mut bench, provider) = Bench::with_provider();
     Arc::get_mut(&mut bench.login).unwrap().settings.prompt = Prompt::None;
     let mut caller = bench.caller();
-    caller.key_proven("alice", &key(1));
+    caller.key_proven("alice", &key(1)).await;
 
     let (text, code) = invited(&mut caller, "alice").await;
     assert!(text.ends_with("began it yourself,\nand wait here.\n"), "{text}");
@@ -156,7 +158,7 @@ async fn a_denied_sign_in_and_one_that_ran_out_each_have_their_sentence() {
     let (bench, provider) = Bench::with_provider();
     for (ruling, sentence) in [("deny", notice::DENIED), ("expire", notice::EXPIRED)] {
         let mut caller = bench.caller();
-        caller.key_proven("alice", &key(1));
+        caller.key_proven("alice", &key(1)).await;
         let (_, code) = invited(&mut caller, "alice").await;
         match ruling {
             "deny" => provider.deny(&code),
@@ -165,7 +167,7 @@ async fn a_denied_sign_in_and_one_that_ran_out_each_have_their_sentence() {
         let (shown, end) = go_on(&mut caller, "alice").await;
         assert_eq!(end, InteractiveAnswer::Failure);
         assert_eq!(shown, format!("{sentence} Press Enter: "));
-        assert_eq!(bench.caller().key_proven("alice", &key(1)), KeyAnswer::PartialSuccess);
+        assert_eq!(bench.caller().key_proven("alice", &key(1)).await, KeyAnswer::PartialSuccess);
     }
 }
 
@@ -176,7 +178,7 @@ async fn another_persons_name_is_refused_with_the_same_words_whether_or_not_it_i
     let mut told = Vec::new();
     for user in ["bea", "nobody"] {
         let mut caller = bench.caller();
-        caller.key_proven(user, &key(1));
+        caller.key_proven(user, &key(1)).await;
         let (_, code) = invited(&mut caller, user).await;
         provider.approve(&code, &ALICE);
         let (shown, end) = go_on(&mut caller, user).await;
@@ -185,7 +187,7 @@ async fn another_persons_name_is_refused_with_the_same_words_whether_or_not_it_i
         told.push(shown);
     }
     assert_eq!(told, vec![format!("{} Press Enter: ", notice::NOT_HER_NAME); 2]);
-    assert_eq!(bench.caller().key_proven("alice", &key(1)), KeyAnswer::PartialSuccess);
+    assert_eq!(bench.caller().key_proven("alice", &key(1)).await, KeyAnswer::PartialSuccess);
 }
 
 #[tokio::test]
@@ -193,21 +195,21 @@ async fn a_key_that_is_another_persons_signs_nobody_else_in() {
     let (bench, provider) = Bench::with_provider();
     bench.bind(&key(1), "bea", BEA.sub).await;
     let mut caller = bench.caller();
-    assert_eq!(caller.key_proven("alice", &key(1)), KeyAnswer::PartialSuccess);
+    assert_eq!(caller.key_proven("alice", &key(1)).await, KeyAnswer::PartialSuccess);
     let (_, code) = invited(&mut caller, "alice").await;
     provider.approve(&code, &ALICE);
 
     let (shown, end) = go_on(&mut caller, "alice").await;
     assert_eq!(end, InteractiveAnswer::Failure);
     assert!(shown.starts_with(notice::ANOTHERS_KEY));
-    assert!(matches!(bench.caller().key_proven("bea", &key(1)), KeyAnswer::Success(_)));
+    assert!(matches!(bench.caller().key_proven("bea", &key(1)).await, KeyAnswer::Success(_)));
 }
 
 #[tokio::test]
 async fn a_sign_in_does_not_pass_to_another_user_name_or_key() {
     let (bench, provider) = Bench::with_provider();
     let mut caller = bench.caller();
-    caller.key_proven("alice", &key(1));
+    caller.key_proven("alice", &key(1)).await;
     let (_, code) = invited(&mut caller, "alice").await;
     provider.approve(&code, &ALICE);
 
@@ -216,10 +218,10 @@ async fn a_sign_in_does_not_pass_to_another_user_name_or_key() {
     assert_eq!(caller.interactive("alice", nothing.clone()).await, InteractiveAnswer::Failure);
 
     let mut caller = bench.caller();
-    caller.key_proven("alice", &key(1));
+    caller.key_proven("alice", &key(1)).await;
     let (_, code) = invited(&mut caller, "alice").await;
     provider.approve(&code, &ALICE);
-    assert_eq!(caller.key_proven("alice", &key(2)), KeyAnswer::PartialSuccess);
+    assert_eq!(caller.key_proven("alice", &key(2)).await, KeyAnswer::PartialSuccess);
     assert_eq!(caller.interactive("alice", nothing).await, InteractiveAnswer::Failure);
     assert_eq!(caller.principal(), None);
 }
@@ -355,18 +357,29 @@ async fn no_token_and_no_device_code_is_ever_logged() {
         .with_writer(move || writer.clone())
         .with_ansi(false)
         .init();
-    let (bench, provider) = Bench::with_provider();
+    let (mut bench, provider) = Bench::with_provider();
     let mut caller = bench.caller();
-    caller.key_proven("alice", &key(1));
+    caller.key_proven("alice", &key(1)).await;
     let (shown, code) = invited(&mut caller, "alice").await;
     provider.approve(&code, &ALICE);
     let (more, end) = go_on(&mut caller, "alice").await;
     assert!(matches!(end, InteractiveAnswer::Success(_)));
+    drop(caller);
+
+    // And once more with the refresh token: the provider's tokens are good for five minutes by the real clock.
+    Arc::get_mut(&mut bench.login).unwrap().settings.recheck = Duration::from_secs(10);
+    bench.pass(10);
+    assert!(matches!(bench.caller().key_proven("alice", &key(1)).await, KeyAnswer::Success(_)));
+    assert_eq!(provider.seen().refreshes, 1);
 
     let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("signed in") && log.contains("TRACE"), "the log is captured");
     let secrets = provider.seen().secrets;
-    assert_eq!(secrets.len(), 3);
+    assert_eq!(
+        secrets.len(),
+        4 + 3,
+        "device code, and twice an ID token, an access token and a refresh token"
+    );
     let state = std::fs::read(bench._folder.path().join("db")).unwrap();
     for secret in secrets {
         let signature = secret.rsplit('.').next().unwrap();

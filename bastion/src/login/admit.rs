@@ -1,0 +1,90 @@
+//! The last step: name and key are hers, and it is written down.
+
+use gate::{NewKey, Principal};
+
+use super::{
+    BindFault, Binding, Identity, Kept, NameOwner, Proof, Refresh, SignIn, State, Whose, audit, audit::Act,
+    notice,
+};
+
+impl SignIn {
+    /// Lets in whom both the provider and the name agree on, and binds the key that was proven on the way.
+    pub(super) async fn admit(
+        &mut self,
+        identity: Identity,
+        refresh: Option<Refresh>,
+    ) -> Result<Box<Principal>, &'static str> {
+        let State::Asking { key, .. } = &self.state else { return Err(notice::PROVIDER_UNFIT) };
+        let key = key.clone();
+        let now = self.login.clock.now();
+        let proof = Proof::Fresh(key.clone(), identity);
+        let principal = proof.principal(self.source, now);
+        self.take_name(&principal, now).await?;
+        let is_kept = !self.login.settings.recheck.is_zero();
+        self.kept = refresh.filter(|_| is_kept).map(|token| Kept::new(audit::person(&principal), token, now));
+        let length = self.login.settings.binding;
+        if let Some(key) = key.filter(|_| !length.is_zero()) {
+            self.bind(Binding::new(key.fingerprint, &principal, length), &principal, now).await?;
+        }
+        Ok(self.enter(proof, now))
+    }
+
+    /// Makes sure that the name is hers. In doubt it is not.
+    async fn take_name(&self, principal: &Principal, now: i64) -> Result<(), &'static str> {
+        let Principal { name, issuer, subject, .. } = principal;
+        let claimed = NameOwner::new(name, issuer, subject, now);
+        let unknown = |fault: &dyn std::fmt::Display| {
+            tracing::error!(%fault, %name, "nobody knows whose the name is; refused");
+            notice::NO_RECORD
+        };
+        let mut whose = self.login.bindings.whose(&claimed).map_err(|fault| unknown(&fault))?;
+        if whose == Whose::Nobodys {
+            let written = self.login.audit.write(Act::NameTaken { person: audit::person(principal) }).await;
+            written.map_err(|fault| unknown(&fault))?;
+            whose = self.login.bindings.claim(claimed).await.map_err(|fault| unknown(&fault))?;
+        }
+        match whose {
+            Whose::Hers => Ok(()),
+            Whose::Nobodys | Whose::Anothers(_) => {
+                let try_this = format!("bastion names release {name}");
+                tracing::warn!(%name, issuer, subject, try_this, "the name is another person's; refused");
+                Err(notice::NOT_HER_NAME)
+            }
+        }
+    }
+
+    async fn bind(&mut self, binding: Binding, principal: &Principal, now: i64) -> Result<(), &'static str> {
+        let act = Act::KeyBound {
+            person: audit::person(principal),
+            key: binding.fingerprint.clone(),
+            source: binding.source.to_string(),
+            expires_at: binding.expires_at,
+        };
+        if let Err(fault) = self.login.audit.write(act).await {
+            tracing::error!(%fault, "a key is not bound, and its owner not let in");
+            return Err(notice::NO_RECORD);
+        }
+        let key = NewKey { fingerprint: binding.fingerprint.clone(), source: binding.source };
+        let kept = self.kept.clone();
+        match self.login.bindings.bind(binding, self.login.providers.issuers(), now).await {
+            Ok(is_news) => {
+                match self.login.rechecks.keep(&self.login.bindings, &key.fingerprint, kept.as_ref()) {
+                    Ok(()) => self.kept = None,
+                    // Then it is asked with for as long as this connection lives, and not beyond.
+                    Err(fault) => tracing::error!(%fault, "a refresh token is not stored"),
+                }
+                self.newly_bound = is_news.then_some(key);
+                Ok(())
+            }
+            Err(BindFault::Anothers(key)) => {
+                tracing::warn!(source = %self.source, key, "a key that is bound to another person");
+                Err(notice::ANOTHERS_KEY)
+            }
+            // She has proven who she is: a store that fails costs her a prompt next time, not this session.
+            Err(fault) => {
+                tracing::error!(%fault, "the key is not bound");
+                Ok(())
+            }
+        }
+    }
+}

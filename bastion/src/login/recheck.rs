@@ -1,0 +1,302 @@
+//! Whether the provider still vouches for who is in: asked again and again with the refresh token that it gave.
+//!
+//! The token lies encrypted beside the binding, or for a sign-in that bound no key in the memory of its connection. Each is
+//! used once at a time: providers that hand out a new one each time take a second use of the old one for theft.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use keys::Seal;
+use recording::Person;
+use serde::{Deserialize, Serialize};
+
+use tokio::sync::mpsc;
+
+use super::{
+    Login, Refresh,
+    audit::Act,
+    bindings::{Binding, Bindings, StoreFault},
+    oidc::RefreshFault,
+};
+
+/// The shape of a stored token. One of another shape cannot be asked with, and its key signs in anew.
+const VERSION: u32 = 1;
+
+/// After a provider that could not be asked, nobody is kept waiting for it again for so long.
+const QUIET_SECONDS: i64 = 30;
+
+/// What came of asking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vouched {
+    /// As ever, as far as anybody can say: also where there is nothing to ask with, or nobody answers.
+    Still,
+    /// Not any more: why, for the log.
+    NoMore(String),
+    /// Still, but for a member of these groups now.
+    Changed(BTreeSet<String>),
+}
+
+/// What was learnt of somebody whom the provider was asked about.
+#[derive(Clone, Debug)]
+pub struct Learnt {
+    /// Whom.
+    pub person: Person,
+    /// The key that she had signed in for, if it is bound.
+    pub key: Option<String>,
+    /// What was said.
+    pub vouched: Vouched,
+}
+
+/// What the provider said of somebody, and what it is asked with again.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// Whom it vouches for.
+    pub person: Person,
+    token: Refresh,
+    /// When it was asked last: seconds since 1970 (UTC).
+    checked_at: i64,
+}
+
+/// The same, as it is stored under the fingerprint of a key.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    version: u32,
+    person: Person,
+    sealed: String,
+    checked_at: i64,
+}
+
+/// What re-checks share.
+pub(super) struct Rechecks {
+    seal: Option<Seal>,
+    /// Who asks for which key now.
+    turns: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
+    /// When a provider could not be asked.
+    quiet: Mutex<HashMap<String, i64>>,
+}
+
+impl Kept {
+    /// What a sign-in just now leaves behind.
+    pub fn new(person: Person, token: Refresh, now: i64) -> Kept {
+        Kept { person, token, checked_at: now }
+    }
+}
+
+impl Rechecks {
+    /// Without a seal no token is kept on the disk, and no binding re-checked.
+    pub fn new(seal: Option<Seal>) -> Rechecks {
+        Rechecks { seal, turns: Mutex::default(), quiet: Mutex::default() }
+    }
+
+    fn turn(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turn) = turns.get(key).and_then(Weak::upgrade) {
+            return turn;
+        }
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let turn = Arc::new(tokio::sync::Mutex::new(()));
+        turns.insert(key.to_owned(), Arc::downgrade(&turn));
+        turn
+    }
+
+    fn is_quiet(&self, issuer: &str, now: i64) -> bool {
+        let quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
+        quiet.get(issuer).is_some_and(|at| now.abs_diff(*at) < QUIET_SECONDS.unsigned_abs())
+    }
+
+    fn did_not_answer(&self, issuer: &str, now: i64) {
+        self.quiet.lock().unwrap_or_else(PoisonError::into_inner).insert(issuer.to_owned(), now);
+    }
+
+    /// Keeps the token of a key that was bound; without one, what was kept before is forgotten.
+    pub fn keep(&self, bindings: &Bindings, key: &str, kept: Option<&Kept>) -> Result<(), StoreFault> {
+        match kept.and_then(|kept| self.stored(key, kept)) {
+            Some(stored) => drop(bindings.refresh.insert(key, serde_json::to_vec(&stored)?)?),
+            None => drop(bindings.refresh.remove(key)?),
+        }
+        bindings.sync()
+    }
+
+    fn stored(&self, key: &str, kept: &Kept) -> Option<Stored> {
+        let sealed = self.seal.as_ref()?.seal(&bound(key, &kept.person), kept.token.as_bytes())?;
+        let sealed = BASE64_STANDARD.encode(sealed);
+        Some(Stored { version: VERSION, person: kept.person.clone(), sealed, checked_at: kept.checked_at })
+    }
+
+    fn open(&self, key: &str, stored: &Stored) -> Option<Refresh> {
+        let sealed = BASE64_STANDARD.decode(&stored.sealed).ok()?;
+        let text = self.seal.as_ref()?.open(&bound(key, &stored.person), &sealed)?;
+        Refresh::read(&text).filter(|_| stored.version == VERSION)
+    }
+}
+
+/// A token is good for its key and its person alone.
+fn bound(key: &str, person: &Person) -> Vec<u8> {
+    ["refresh", key, &person.issuer, &person.subject].join("\n").into_bytes()
+}
+
+impl Login {
+    /// How often the provider is asked; zero is never.
+    pub fn recheck_every(&self) -> std::time::Duration {
+        self.settings.recheck
+    }
+
+    /// Asks whether the owner of a bound key is still vouched for, if it is time to; none if there is nothing to ask with.
+    /// The binding itself is left as it is.
+    pub async fn recheck_key(&self, key: &str) -> Option<(Person, Vouched)> {
+        if self.settings.recheck.is_zero() {
+            return None;
+        }
+        let turn = self.rechecks.turn(key);
+        let _turn = turn.lock().await;
+        let before = self.bindings.refresh.get(key).unwrap_or_else(|fault| {
+            tracing::error!(%fault, "nobody can say what the provider is asked with");
+            None
+        })?;
+        let Ok(stored) = serde_json::from_slice::<Stored>(&before) else {
+            tracing::warn!(key, "a refresh token cannot be read; its key signs nobody in any more");
+            self.bindings.refresh.remove(key).ok()?;
+            return None;
+        };
+        if !self.is_due(stored.checked_at) {
+            return Some((stored.person, Vouched::Still));
+        }
+        let Some(token) = self.rechecks.open(key, &stored) else {
+            let why = "its refresh token was sealed by another vault, or changed since".to_owned();
+            return Some((stored.person, Vouched::NoMore(why)));
+        };
+        let mut kept = Kept { person: stored.person, token, checked_at: stored.checked_at };
+        let vouched = self.ask(&mut kept).await;
+        if vouched == Vouched::Still
+            && let Some(now) = self.rechecks.stored(key, &kept)
+        {
+            self.replace(key, &before, &now);
+        }
+        Some((kept.person, vouched))
+    }
+
+    /// Whether a binding still lets its owner in, after asking if it is time to. If not, it is gone.
+    pub(super) async fn is_vouched_for(&self, binding: &Binding) -> bool {
+        let key = &binding.fingerprint;
+        let Some((person, vouched)) = self.recheck_key(key).await else { return true };
+        if vouched == Vouched::Still {
+            return true;
+        }
+        let learnt = Learnt { person, key: Some(key.clone()), vouched };
+        self.withdraw(&learnt).await;
+        drop(self.learnt.send(learnt)); // nobody listens where nobody is in
+        false
+    }
+
+    /// Takes their right from the keys of somebody who is not vouched for any more, or whose groups are others now; written
+    /// down first. It happens all the same if it cannot be: nobody keeps a right because the trail is broken.
+    pub async fn withdraw(&self, learnt: &Learnt) {
+        let Learnt { person, key, vouched } = learnt;
+        let act = match vouched {
+            Vouched::Still => return,
+            Vouched::NoMore(why) => {
+                tracing::warn!(name = person.name, key, why, "the provider does not vouch for her any more");
+                Act::NotVouchedFor { person: person.clone(), key: key.clone(), why: why.clone() }
+            }
+            Vouched::Changed(groups) => {
+                tracing::info!(name = person.name, key, ?groups, "her groups at the provider have changed");
+                let now = Person { groups: groups.iter().cloned().collect(), ..person.clone() };
+                Act::GroupsChanged { person: now, before: person.groups.clone() }
+            }
+        };
+        if let Err(fault) = self.audit.write(act).await {
+            tracing::error!("{fault}");
+        }
+        if let Err(fault) = self.forget(learnt).await {
+            tracing::error!(%fault, "bindings that are withdrawn are still there");
+        }
+    }
+
+    async fn forget(&self, learnt: &Learnt) -> Result<(), StoreFault> {
+        let Learnt { person, key, vouched } = learnt;
+        let is_hers = |b: &Binding| (&b.issuer, &b.subject) == (&person.issuer, &person.subject);
+        let mut keys: Vec<String> = key.iter().cloned().collect();
+        if let Vouched::Changed(groups) = vouched {
+            let all = self.bindings.all(self.now())?.into_iter();
+            keys.extend(all.filter(|b| is_hers(b) && b.groups != *groups).map(|b| b.fingerprint));
+        }
+        let bindings = self.bindings.clone();
+        let forget = move || bindings.revoke(&keys);
+        tokio::task::spawn_blocking(forget).await.map_err(|_| StoreFault::Thread)?
+    }
+
+    /// What sign-ins learn of people who are in already; for the first who asks.
+    pub fn to_learn(&self) -> Option<mpsc::UnboundedReceiver<Learnt>> {
+        self.to_learn.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The same for a sign-in that bound no key.
+    pub async fn recheck_kept(&self, kept: &mut Kept) -> Vouched {
+        if self.settings.recheck.is_zero() || !self.is_due(kept.checked_at) {
+            return Vouched::Still;
+        }
+        self.ask(kept).await
+    }
+
+    /// Forgets what belongs to no binding any more, and to no key of these.
+    pub fn forget_refreshes(&self, in_use: &BTreeSet<String>) -> Result<(), StoreFault> {
+        for pair in &self.bindings.refresh {
+            let (key, _) = pair?;
+            let text = String::from_utf8_lossy(&key);
+            if !in_use.contains(text.as_ref()) && self.bindings.find(&text, self.now())?.is_none() {
+                self.bindings.refresh.remove(&key)?;
+            }
+        }
+        Ok(())
+    }
+
+    // Both ways round: a clock that was set back must not put anything off for hours.
+    fn is_due(&self, checked_at: i64) -> bool {
+        self.now().abs_diff(checked_at) >= self.settings.recheck.as_secs()
+    }
+
+    async fn ask(&self, kept: &mut Kept) -> Vouched {
+        let Person { issuer, subject, name, .. } = &kept.person;
+        let now = self.now();
+        let Some(provider) = self.providers.of_issuer(issuer) else {
+            return Vouched::NoMore("the settings do not name its provider any more".into());
+        };
+        if self.rechecks.is_quiet(issuer, now) {
+            return Vouched::Still;
+        }
+        match provider.refresh(&kept.token, subject).await {
+            Ok(refreshed) => {
+                kept.checked_at = now;
+                kept.token = refreshed.token.unwrap_or_else(|| kept.token.clone());
+                match refreshed.identity {
+                    Some(her) if !kept.person.groups.iter().eq(&her.groups) => Vouched::Changed(her.groups),
+                    Some(her) if her.name.as_str() != name => {
+                        Vouched::NoMore(format!("her name is {} now", her.name))
+                    }
+                    _ => Vouched::Still,
+                }
+            }
+            Err(RefreshFault::Refused(why)) => Vouched::NoMore(why),
+            Err(RefreshFault::Unknown(fault)) => {
+                tracing::warn!(%fault, issuer, name, "nobody can say whether the provider still vouches for her");
+                self.rechecks.did_not_answer(issuer, now);
+                Vouched::Still
+            }
+        }
+    }
+
+    /// Only in the place of what was there: a sign-in may have bound the key anew meanwhile, or somebody revoked it.
+    fn replace(&self, key: &str, before: &[u8], now: &Stored) {
+        let stored = serde_json::to_vec(now).map_err(StoreFault::from).and_then(|value| {
+            let swapped = self.bindings.refresh.compare_and_swap(key, Some(before), Some(value))?;
+            drop(swapped); // whoever was faster knows better
+            self.bindings.sync()
+        });
+        if let Err(fault) = stored {
+            tracing::error!(%fault, "a refresh token is not stored; its key signs in anew when it is asked with next");
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! What people lose at the provider they lose here: asks again about who is in, and ends what that does not allow any more.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use recording::Person;
+
+use crate::{
+    house::{self, House},
+    live::{Holder, Known},
+    login::{Learnt, Vouched},
+};
+
+/// Providers that are asked at once; each may take ten seconds.
+const ASKED_AT_ONCE_MAX: usize = 8;
+
+/// How often it is looked whom it is time to ask about: a tenth of `login.recheck`, within these.
+const TICK: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(30));
+
+/// So long ended sessions have to say why.
+const NOTICE: Duration = Duration::from_secs(2);
+
+const NOT_VOUCHED_FOR: &str = "the sign-in provider does not vouch for you any more";
+const GROUPS_CHANGED: &str =
+    "your groups at the sign-in provider have changed, and policy does not allow it any more";
+
+/// Goes on for as long as the program runs. Without `login.recheck` there is nothing to do.
+pub async fn run(house: Arc<House>) {
+    let every = house.login.recheck_every();
+    let Some(mut to_learn) = house.login.to_learn().filter(|_| !every.is_zero()) else { return };
+    let mut ticks = tokio::time::interval((every / 10).clamp(TICK.0, TICK.1));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => all(&house).await,
+            Some(learnt) = to_learn.recv() => house.end_what_is_lost(&learnt, None),
+        }
+    }
+}
+
+/// Asks about everybody who is in and whom it is time to ask about.
+async fn all(house: &House) {
+    let (mut keys, mut loose) = (BTreeSet::new(), Vec::new());
+    for (holder, caller) in house.connected.all() {
+        keys.extend(holder.key.clone());
+        loose.push((holder, caller));
+    }
+    if let Err(fault) = house.login.forget_refreshes(&keys) {
+        tracing::warn!(%fault, "what belongs to no binding any more is not forgotten");
+    }
+    stream::iter(&keys).for_each_concurrent(ASKED_AT_ONCE_MAX, |key| one_key(house, key)).await;
+    stream::iter(&loose)
+        .for_each_concurrent(ASKED_AT_ONCE_MAX, |(holder, caller)| one(house, holder, caller))
+        .await;
+}
+
+async fn one_key(house: &House, key: &str) {
+    if let Some((person, vouched)) = house.login.recheck_key(key).await {
+        learn(house, Learnt { person, key: Some(key.to_owned()), vouched }, None).await;
+    }
+}
+
+async fn one(house: &House, holder: &Holder, caller: &Known) {
+    let mut kept = caller.kept.lock().await;
+    let Some(kept) = kept.as_mut() else { return };
+    let vouched = house.login.recheck_kept(kept).await;
+    let person = kept.person.clone();
+    if let Vouched::Changed(groups) = &vouched {
+        kept.person.groups = groups.iter().cloned().collect();
+    }
+    learn(house, Learnt { person, key: None, vouched }, Some(holder)).await;
+}
+
+async fn learn(house: &House, learnt: Learnt, by: Option<&Holder>) {
+    if learnt.vouched != Vouched::Still {
+        house.login.withdraw(&learnt).await;
+        house.end_what_is_lost(&learnt, by);
+    }
+}
+
+impl House {
+    /// Ends what somebody is in by who is not vouched for any more: by this key, or by this connection. If only her groups
+    /// are others, all that she has open goes on as far as policy allows it to a member of those.
+    fn end_what_is_lost(&self, learnt: &Learnt, by: Option<&Holder>) {
+        let Learnt { person, key, vouched } = learnt;
+        match vouched {
+            Vouched::Still => {}
+            Vouched::NoMore(_) => {
+                let is_it = |holder: &Holder| match (key, by) {
+                    (Some(key), _) => holder.key.as_ref() == Some(key),
+                    (None, Some(by)) => holder.connection == by.connection,
+                    (None, None) => false,
+                };
+                self.live.end_those(is_it, NOT_VOUCHED_FOR, NOTICE);
+                self.connected.end_those(is_it, NOT_VOUCHED_FOR, NOTICE);
+            }
+            Vouched::Changed(groups) => self.regroup(person, groups),
+        }
+    }
+
+    fn regroup(&self, person: &Person, groups: &BTreeSet<String>) {
+        let is_her = |h: &Holder| (&h.issuer, &h.subject) == (&person.issuer, &person.subject);
+        for (_, caller) in self.connected.all().into_iter().filter(|(holder, _)| is_her(holder)) {
+            caller.principal.rcu(|old| gate::Principal { groups: groups.clone(), ..old.as_ref().clone() });
+        }
+        self.regroup_sessions(is_her, groups);
+    }
+
+    /// Asks the policy about the open sessions of these holders, as members of these groups.
+    pub fn regroup_sessions(&self, of: impl Fn(&Holder) -> bool, groups: &BTreeSet<String>) {
+        let rules = self.rules();
+        self.live.review(|holder, standing| {
+            if !of(holder) {
+                return None;
+            }
+            standing.request.principal.groups.clone_from(groups);
+            house::review(&rules, standing, GROUPS_CHANGED)
+        });
+    }
+}
