@@ -198,16 +198,15 @@ impl Report {
     }
 
     fn look_at_files(&mut self, settings: &Settings) {
-        if let Some(file) = &settings.login.client_secret_file {
-            self.unless_wrong(secret_file::check(file).map_err(Failure::from));
-        }
-        if let Some(file) = &settings.login.ca_file
-            && let Err(cause) = fs::metadata(file)
-        {
-            self.wrong(Failure::new(
-                format!("{}: {cause}", file.display()),
-                "set login.ca_file to a PEM file",
-            ));
+        for issuer in std::iter::once(&settings.login.main()).chain(settings.login.more.values()) {
+            if let Some(file) = &issuer.client_secret_file {
+                self.unless_wrong(secret_file::check(file).map_err(Failure::from));
+            }
+            if let Some(file) = &issuer.ca_file
+                && let Err(cause) = fs::metadata(file)
+            {
+                self.wrong(Failure::new(format!("{}: {cause}", file.display()), "set ca_file to a PEM file"));
+            }
         }
         self.look_at_data(&settings.data);
         if let Some(master_key) = &settings.keys.master_key_file

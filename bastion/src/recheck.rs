@@ -61,13 +61,16 @@ async fn one_key(house: &House, key: &str) {
 }
 
 async fn one(house: &House, holder: &Holder, caller: &Known) {
-    let mut kept = caller.kept.lock().await;
-    let Some(kept) = kept.as_mut() else { return };
+    let mut place = caller.kept.lock().await;
+    let Some(kept) = place.as_mut() else { return };
     let vouched = house.login.recheck_kept(kept).await;
     let person = kept.person.clone();
-    if let Vouched::Changed(groups) = &vouched {
-        kept.person.groups = groups.iter().cloned().collect();
+    match &vouched {
+        Vouched::Still => {}
+        Vouched::Changed(groups) => kept.person.groups = groups.iter().cloned().collect(),
+        Vouched::NoMore(_) => *place = None, // said once
     }
+    drop(place);
     learn(house, Learnt { person, key: None, vouched }, Some(holder)).await;
 }
 

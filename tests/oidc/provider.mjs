@@ -59,7 +59,7 @@ function provider(issuer, alg) {
     conformIdTokenClaims: false, // the claims are wanted in the ID token itself
     ttl: { DeviceCode: () => weather.lifetime, IdToken: 300, AccessToken: 300, Grant: 6000, RefreshToken: 6000 },
     cookies: { keys: [randomUUID()] },
-    findAccount: (_ctx, sub) => ({ accountId: sub, claims: () => people.get(sub) }),
+    findAccount: (_ctx, sub) => (people.has(sub) ? { accountId: sub, claims: () => people.get(sub) } : undefined),
   });
   made.use(async (ctx, next) => {
     if (ctx.path === '/token' && weather.refusing) {

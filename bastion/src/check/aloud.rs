@@ -24,6 +24,7 @@ pub fn settings(settings: &Settings) -> Vec<String> {
             Flow::Device => "They do so in any browser, by an address and a code that they are shown.".into(),
         },
         binding(login.binding),
+        recheck(login.recheck),
         match login.prompt {
             Prompt::Enter => "The prompt asks for Enter, so that every client shows it.".into(),
             Prompt::None => "No key press is asked for; clients that hide instructions show nothing.".into(),
@@ -43,7 +44,8 @@ pub fn settings(settings: &Settings) -> Vec<String> {
             time(limits.sign_in_grace)
         ),
         format!(
-            "A connection has at most {} channels, {} attempts to sign in and {} offers of a key; a person {} connections and {} sessions; a session {} variables.",
+            "A session that policy does not allow any more is warned, and ends after {}; a connection has at most {} channels, {} attempts to sign in and {} offers of a key; a person {} connections and {} sessions; a session {} variables.",
+            time(limits.warning),
             limits.channels_per_connection,
             limits.attempts,
             limits.key_offers,
@@ -56,6 +58,15 @@ pub fn settings(settings: &Settings) -> Vec<String> {
             LogFormat::Json => format!("The log has what {:?} lets through, as JSON.", log.filter),
         },
     ];
+    said.extend(login.more.iter().map(|(name, more)| {
+        let users: Vec<String> = more.users.iter().map(ToString::to_string).collect();
+        format!(
+            "People called {} sign in at {} as client {:?}; their groups are called {name}:...",
+            users.join(" or "),
+            more.issuer,
+            more.client_id
+        )
+    }));
     said.extend(only_if_set(settings));
     said
 }
@@ -139,6 +150,16 @@ pub fn target(settings: &TargetSettings, keys: &Keys) -> String {
         if keys.authorities.contains(&target.key) { "a certificate signed by key" } else { "key" },
         target.key.as_str(),
         time(*connect_timeout)
+    )
+}
+
+fn recheck(every: Duration) -> String {
+    if every.is_zero() {
+        return "The provider is not asked again about who is in.".into();
+    }
+    format!(
+        "Where it gives a refresh token, the provider is asked every {} whether it still vouches for who is in.",
+        time(every)
     )
 }
 

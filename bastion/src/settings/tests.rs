@@ -80,9 +80,15 @@ name_claim = "sub"
 email_claim = "mail"
 groups_claim = "roles"
 binding = "1h 30m"
+recheck = "5m"
 prompt = "none"
 flow = "device"
 ca_file = "ca.pem"
+[login.more.partner]
+issuer = "https://id.partner.example"
+client_id = "theirs"
+client_secret_file = "partner.secret"
+users = ["Ext-*"]
 [listen]
 ssh = ["127.0.0.1:2022", "[::1]:2022"]
 [keys]
@@ -106,6 +112,7 @@ key_offers = 4
 connections_per_person = 9
 channels_per_connection = 5
 sessions_per_person = 6
+warning = "0s"
 env = 0
 [recording]
 durability = "synced"
@@ -135,6 +142,10 @@ connect_timeout = "3s"
     assert_eq!(settings.login.client_secret_file, Some(bench.path("secret")));
     assert_eq!(settings.login.ca_file, Some(bench.path("ca.pem")));
     assert_eq!(settings.login.binding.as_secs(), 90 * 60);
+    assert_eq!(settings.login.recheck.as_secs(), 300);
+    let partner = &settings.login.more[&name("partner")];
+    assert_eq!(partner.client_secret_file, Some(bench.path("partner.secret")));
+    assert!(partner.users[0].matches("ext-zoe") && partner.name_claim == "preferred_username");
     assert_eq!((settings.login.prompt, settings.login.flow), (Prompt::None, Flow::Device));
     assert_eq!(settings.ssh.host_keys, [bench.path("host")]);
     assert_eq!(settings.limits.sign_in_grace.as_secs(), 300);
