@@ -1,7 +1,10 @@
 //! The sign-in provider as seen from here: discovery, its keys, and what its ID token proves.
 
+mod fault;
+
 use std::{collections::BTreeSet, path::Path};
 
+use crate::settings::Algorithm;
 use gate::Name;
 use openidconnect::{
     AdditionalClaims, AdditionalProviderMetadata, AuthType, Client, ClientId, ClientSecret,
@@ -16,17 +19,17 @@ use openidconnect::{
         CoreSubjectIdentifierType, CoreTokenIntrospectionResponse, CoreTokenType,
     },
 };
-use openidconnect::{ClaimsVerificationError, DiscoveryError, SignatureVerificationError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
-use crate::settings::Algorithm;
+pub(super) use fault::place_of;
+use fault::{ClaimsFault, claims_fault, discovery_fault};
 
 use super::{
     Settings,
     clock::Clock,
-    http::{Http, HttpFault, is_safe},
+    http::{Http, is_safe},
 };
 
 /// What discovery told is asked for again after this long, so that withdrawn keys do not live on.
@@ -237,8 +240,9 @@ impl Provider {
     }
 
     async fn discover(&self) -> Result<Known, ProviderFault> {
-        let found =
-            Metadata::discover_async(self.issuer.clone(), &self.http).await.map_err(discovery_fault)?;
+        let found = Metadata::discover_async(self.issuer.clone(), &self.http)
+            .await
+            .map_err(|error| discovery_fault(&self.issuer, error))?;
         let unfit = |what: &str| ProviderFault::Unfit(format!("the provider {} {what}", *self.issuer));
         let device = found.additional_metadata().device_authorization_endpoint.clone();
         let device = device.ok_or_else(|| unfit("offers no device sign-in (RFC 8628)"))?;
@@ -296,11 +300,7 @@ impl Provider {
             known.keys.clone(),
         )
         .set_allowed_algs(self.settings.algorithms.iter().map(as_jws))
-        .set_time_fn(move || time.system_time().into())
-        .set_issue_time_verifier_fn(move |at| match at.timestamp() > now + CLOCK_SKEW_SECONDS {
-            true => Err("issued in the future".to_owned()),
-            false => Ok(()),
-        });
+        .set_time_fn(move || time.system_time().into());
         // A device sign-in sends no nonce, so none may come back.
         let no_nonce = |nonce: Option<&Nonce>| match nonce {
             None => Ok(()),
@@ -308,7 +308,10 @@ impl Provider {
         };
         let claims = token.claims(&verifier, no_nonce).map_err(claims_fault)?;
 
-        // openidconnect leaves `azp` and `nbf` to its caller.
+        // openidconnect leaves `iat`, `azp` and `nbf` to its caller.
+        if claims.issue_time().timestamp() > now + CLOCK_SKEW_SECONDS {
+            return Err(ClaimsFault::Wrong("issued in the future (iat)".into()));
+        }
         let authorized = claims.authorized_party().map(|azp| azp.as_str());
         if authorized.is_some_and(|azp| azp != self.client_id.as_str()) {
             return Err(ClaimsFault::Wrong("azp names another client".into()));
@@ -393,58 +396,6 @@ fn acr(claims: &Map<String, Value>) -> Result<Option<String>, ProviderFault> {
 /// Both ways round: a clock that was set back must not hold anything for hours.
 fn is_within(now: i64, at: i64, seconds: i64) -> bool {
     now.abs_diff(at) < seconds.unsigned_abs()
-}
-
-enum ClaimsFault {
-    UnknownKey,
-    Wrong(String),
-}
-
-impl ClaimsFault {
-    fn into_fault(self) -> ProviderFault {
-        match self {
-            ClaimsFault::UnknownKey => ProviderFault::Unproven("its key is not among the provider's".into()),
-            ClaimsFault::Wrong(what) => ProviderFault::Unproven(what),
-        }
-    }
-}
-
-fn claims_fault(error: ClaimsVerificationError) -> ClaimsFault {
-    match error {
-        ClaimsVerificationError::SignatureVerification(SignatureVerificationError::NoMatchingKey) => {
-            ClaimsFault::UnknownKey
-        }
-        // The cause says which check failed and why; the crate's own texts quote claims, so they stay out.
-        ClaimsVerificationError::SignatureVerification(SignatureVerificationError::DisallowedAlg(_)) => {
-            ClaimsFault::Wrong("its algorithm is not among login.algorithms".into())
-        }
-        ClaimsVerificationError::SignatureVerification(_) => {
-            ClaimsFault::Wrong("its signature is wrong".into())
-        }
-        ClaimsVerificationError::Expired(_) => ClaimsFault::Wrong("expired, or issued in the future".into()),
-        ClaimsVerificationError::InvalidAudience(_) => {
-            ClaimsFault::Wrong("meant for another audience".into())
-        }
-        ClaimsVerificationError::InvalidIssuer(_) => ClaimsFault::Wrong("made by another issuer".into()),
-        ClaimsVerificationError::InvalidNonce(_) => {
-            ClaimsFault::Wrong("it has a nonce that was not asked for".into())
-        }
-        _ => ClaimsFault::Wrong("its header or claims are not as they must be".into()),
-    }
-}
-
-fn discovery_fault(error: DiscoveryError<HttpFault>) -> ProviderFault {
-    match error {
-        DiscoveryError::Request(fault) => ProviderFault::Silent(fault.to_string()),
-        DiscoveryError::Response(status, ..) => {
-            ProviderFault::Unfit(format!("discovery answers with HTTP status {}", status.as_u16()))
-        }
-        DiscoveryError::Validation(_) => ProviderFault::Unfit("discovery names another issuer".into()),
-        DiscoveryError::Parse(error) => {
-            ProviderFault::Unfit(format!("discovery cannot be read at {:?}", error.path().to_string()))
-        }
-        _ => ProviderFault::Unfit("discovery fails".into()),
-    }
 }
 
 fn as_jws(algorithm: &Algorithm) -> CoreJwsSigningAlgorithm {
