@@ -298,3 +298,6 @@ impl State {
 fn refusal(code: &str) -> Answer {
     Answer::Json(400, json!({ "error": code, "error_description": format!("{TAINT}\u{1b}[2J") }))
 }
+
+#[cfg(test)]
+mod tests;
