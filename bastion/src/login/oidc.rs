@@ -2,7 +2,11 @@
 
 mod fault;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use crate::settings::Algorithm;
 use gate::Name;
@@ -21,7 +25,6 @@ use openidconnect::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tokio::sync::Mutex;
 
 pub(super) use fault::place_of;
 use fault::{ClaimsFault, claims_fault, discovery_fault};
@@ -34,6 +37,10 @@ use super::{
 
 /// What discovery told is asked for again after this long, so that withdrawn keys do not live on.
 const KNOWN_SECONDS_MAX: i64 = 3600;
+
+/// While the provider does not answer, what it told last is good for this long: people go on signing in where only
+/// its discovery is down. What it answers wrongly is never passed over like that.
+const KNOWN_UNREACHED_SECONDS_MAX: i64 = 24 * 3600;
 
 /// An unknown key id brings at most one new discovery in this time: forged ids must not become a storm.
 const REFETCH_SECONDS_MIN: i64 = 60;
@@ -167,8 +174,10 @@ pub(super) struct Provider {
     settings: Settings,
     pub http: Http,
     clock: Clock,
-    // Held while discovery runs: a hundred people who arrive at once cause one fetch, not a hundred.
     memory: Mutex<Memory>,
+    // Held while discovery runs: a hundred people who arrive at once cause one fetch, not a hundred. What is known already
+    // is read without it, or one token with an unknown key and a provider that hangs would stop everybody else.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Provider {
@@ -191,52 +200,80 @@ impl Provider {
             settings: settings.clone(),
             clock,
             memory: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
         })
     }
 
-    /// The provider's endpoints and keys, at most [`KNOWN_SECONDS_MAX`] old if it can be reached.
+    /// The provider's endpoints and keys, at most [`KNOWN_SECONDS_MAX`] old if it can be reached, and never older than
+    /// [`KNOWN_UNREACHED_SECONDS_MAX`].
     pub async fn known(&self) -> Result<Known, ProviderFault> {
-        let mut memory = self.memory.lock().await;
+        if let Some(told) = self.remembered() {
+            return told;
+        }
+        let _turn = self.turn.lock().await;
+        // Whoever had the turn before has asked the same.
+        if let Some(told) = self.remembered() {
+            return told;
+        }
+        let fault = match self.fetch().await {
+            Ok(known) => return Ok(known),
+            Err(fault) => fault,
+        };
+        self.remembered().unwrap_or(Err(fault))
+    }
+
+    /// What need not be asked for now: what is known, or that it cannot be had.
+    fn remembered(&self) -> Option<Result<Known, ProviderFault>> {
+        let memory = self.memory();
         let now = self.clock.now();
-        if let Some(known) = memory.known.as_ref().filter(|k| is_within(now, k.fetched_at, KNOWN_SECONDS_MAX))
-        {
-            return Ok(known.clone());
+        let known = |seconds| memory.known.as_ref().filter(|known| is_within(now, known.fetched_at, seconds));
+        if let Some(known) = known(KNOWN_SECONDS_MAX) {
+            return Some(Ok(known.clone()));
         }
-        if let Some((at, fault)) =
-            memory.failed.as_ref().filter(|(at, _)| is_within(now, *at, FAILURE_SECONDS))
-        {
-            tracing::debug!(failed_at = at, "provider failed a moment ago");
-            return Err(fault.clone());
+        let (at, fault) = memory.failed.as_ref()?;
+        match (known(KNOWN_UNREACHED_SECONDS_MAX), fault) {
+            (Some(old), ProviderFault::Silent(_)) if is_within(now, *at, REFETCH_SECONDS_MIN) => {
+                Some(Ok(old.clone()))
+            }
+            _ => is_within(now, *at, FAILURE_SECONDS).then(|| Err(fault.clone())),
         }
-        self.fetch(&mut memory).await
     }
 
     /// The provider's keys once more, because a token names one that is not among them.
     async fn known_anew(&self, old: &Known) -> Result<Known, ProviderFault> {
-        let mut memory = self.memory.lock().await;
+        let _turn = self.turn.lock().await;
         let now = self.clock.now();
-        match &memory.known {
-            Some(newer) if newer.fetched_at > old.fetched_at => return Ok(newer.clone()),
-            Some(same) if memory.refetched_at.is_some_and(|at| is_within(now, at, REFETCH_SECONDS_MIN)) => {
-                return Ok(same.clone());
+        {
+            let mut memory = self.memory();
+            match &memory.known {
+                Some(newer) if newer.fetched_at > old.fetched_at => return Ok(newer.clone()),
+                Some(same)
+                    if memory.refetched_at.is_some_and(|at| is_within(now, at, REFETCH_SECONDS_MIN)) =>
+                {
+                    return Ok(same.clone());
+                }
+                _ => memory.refetched_at = Some(now),
             }
-            _ => memory.refetched_at = Some(now),
         }
-        self.fetch(&mut memory).await
+        self.fetch().await
     }
 
-    async fn fetch(&self, memory: &mut Memory) -> Result<Known, ProviderFault> {
-        match self.discover().await {
-            Ok(known) => {
-                (memory.known, memory.failed) = (Some(known.clone()), None);
-                Ok(known)
-            }
+    /// To be called by whoever has the turn.
+    async fn fetch(&self) -> Result<Known, ProviderFault> {
+        let found = self.discover().await;
+        let mut memory = self.memory();
+        match &found {
+            Ok(known) => (memory.known, memory.failed) = (Some(known.clone()), None),
             Err(fault) => {
                 tracing::warn!(issuer = %*self.issuer, %fault, "discovery fails");
                 memory.failed = Some((self.clock.now(), fault.clone()));
-                Err(fault)
             }
         }
+        found
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn discover(&self) -> Result<Known, ProviderFault> {

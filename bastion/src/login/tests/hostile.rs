@@ -6,6 +6,7 @@ use ::tests::hostile::{Fault, Hostile, How, Place, TAINT};
 use super::{with_provider::Captured, *};
 
 mod people;
+mod storms;
 
 /// What a body without end may cost: the client's megabyte for each request, and what lies in the sockets' buffers.
 const BYTES_MAX: u64 = 64 * 1024 * 1024;
