@@ -229,7 +229,10 @@ fn complaints(fault: Fault, met: &Met) -> Vec<String> {
     let polls = provider.asked("/token");
     match fault {
         // Each second of the four, and not at once.
-        Fault::NeverConfirmed => must((2..=4).contains(&polls), format!("is polled {polls} times in 4 s")),
+        Fault::NeverConfirmed => must((1..=4).contains(&polls), format!("is polled {polls} times in 4 s")),
+        Fault::ValidHuge => {
+            must(spoken.contains("is good for 5 minutes"), format!("is shown as good for ever: {spoken}"))
+        }
         // After one second, and then not for six.
         Fault::SlowDown => must(polls == 1, format!("is polled {polls} times in 4 s")),
         _ => {}
