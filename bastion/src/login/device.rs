@@ -1,24 +1,27 @@
 //! One device sign-in (RFC 8628): asked for here, polled here, forgotten when its connection goes.
 
 use std::{
+    pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
+use futures::FutureExt;
 use openidconnect::{
-    DeviceCodeErrorResponseType, EmptyExtraDeviceAuthorizationFields, RequestTokenError,
-    core::CoreDeviceAuthorizationResponse, url::Url,
+    AsyncHttpClient, DeviceCodeErrorResponseType, EmptyExtraDeviceAuthorizationFields, HttpRequest,
+    HttpResponse, RequestTokenError, core::CoreDeviceAuthorizationResponse, url::Url,
 };
+use serde::Serialize;
 use tokio::{sync::watch, task::AbortHandle, time::Instant};
 
 use crate::strangers::Stranger;
 
 use super::{
-    http::{HttpFault, is_safe},
-    oidc::{Identity, Known, Provider, ProviderFault, Refresh},
+    http::{Http, HttpFault, is_safe},
+    oidc::{Identity, Known, Provider, ProviderFault, Refresh, place_of},
 };
 
 /// RFC 8628 lets a provider say 0; no provider is asked more often than this.
@@ -33,6 +36,9 @@ const VALID_MAX: Duration = Duration::from_secs(5 * 60);
 /// What a terminal shows of a provider's address or code is never longer.
 const TEXT_BYTES_MAX: usize = 512;
 const USER_CODE_BYTES_MAX: usize = 64;
+
+/// The longest error code that RFC 6749 and RFC 8628 know has 25 characters.
+const ERROR_CODE_BYTES_MAX: usize = 64;
 
 /// A silent provider is asked at growing intervals, up to this one.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
@@ -148,20 +154,47 @@ async fn ask_and_poll(
         tokio::time::sleep(interval.max(INTERVAL_MIN))
     };
     // Nobody has read the code yet: the first poll has an interval to wait like every other.
-    tokio::time::sleep(details.interval().max(INTERVAL_MIN)).await;
+    let first = tokio::time::sleep(details.interval().max(INTERVAL_MIN));
+    let asker = Asker { http: &provider.http, last: Mutex::new(None) };
     let polling = known
         .client
         .exchange_device_access_token(&details)
         .set_max_backoff_interval(BACKOFF_MAX)
-        .request_async(&provider.http, pause, Some(VALID_MAX));
+        .request_async(&asker, pause, Some(VALID_MAX));
     // The crate looks at the time before each poll only; a pause must not carry a flow past its end.
-    match tokio::time::timeout_at(end, polling).await {
-        Err(_) => Err(Outcome::Expired),
+    match tokio::time::timeout_at(end, first.then(|()| polling)).await {
+        Err(_) => Err(asker.last().map_or(Outcome::Expired, Outcome::Failed)),
         Ok(Err(error)) => Err(poll_outcome(error)),
         Ok(Ok(tokens)) => {
             let identity = provider.prove(known.clone(), &tokens).await.map_err(Outcome::Failed)?;
             Ok((identity, Refresh::among(&tokens)))
         }
+    }
+}
+
+/// Asks for the tokens, and keeps why it was not answered: the crate polls on after such a failure, and forgets it.
+struct Asker<'p> {
+    http: &'p Http,
+    last: Mutex<Option<ProviderFault>>,
+}
+
+impl Asker<'_> {
+    fn last(&self) -> Option<ProviderFault> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl<'c> AsyncHttpClient<'c> for Asker<'_> {
+    type Error = HttpFault;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpFault>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(async move {
+            let answer = self.http.call(request).await;
+            *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
+                answer.as_ref().err().map(HttpFault::to_fault);
+            answer
+        })
     }
 }
 
@@ -178,7 +211,10 @@ fn poll_outcome(error: RequestTokenError<HttpFault, openidconnect::DeviceCodeErr
         RequestTokenError::ServerResponse(said) => match said.error() {
             DeviceCodeErrorResponseType::AccessDenied => Outcome::Denied,
             DeviceCodeErrorResponseType::ExpiredToken => Outcome::Expired,
-            _ => Outcome::Failed(ProviderFault::Unfit("the token endpoint refuses the poll".into())),
+            _ => {
+                let unfit = format!("the token endpoint refuses the poll{}", said_why(&said));
+                Outcome::Failed(ProviderFault::Unfit(unfit))
+            }
         },
         other => Outcome::Failed(request_fault(other)),
     }
@@ -189,17 +225,29 @@ pub(super) fn request_fault<E: openidconnect::ErrorResponse>(
     error: RequestTokenError<HttpFault, E>,
 ) -> ProviderFault {
     match error {
-        RequestTokenError::Request(fault) => ProviderFault::Silent(fault.to_string()),
-        RequestTokenError::ServerResponse(_) => {
-            ProviderFault::Unfit("the provider refuses to begin a device sign-in for this client".into())
-        }
+        RequestTokenError::Request(fault) => fault.to_fault(),
+        RequestTokenError::ServerResponse(said) => ProviderFault::Unfit(format!(
+            "the provider refuses to begin a device sign-in for this client{}",
+            said_why(&said)
+        )),
         RequestTokenError::Parse(error, _) => ProviderFault::Unfit(format!(
-            "the provider's answer cannot be read at {:?}",
-            error.path().to_string()
+            "the provider's answer cannot be read{}",
+            place_of(&error.path().to_string())
         )),
         RequestTokenError::Other(_) => {
             ProviderFault::Unfit("the provider's answer is none of the protocol's".into())
         }
+    }
+}
+
+/// The error code of an OAuth refusal (`: invalid_client`), for the log. Its description is free text, and stays out.
+fn said_why(said: &impl Serialize) -> String {
+    let said = serde_json::to_value(said).unwrap_or_default();
+    let code = said.get("error").and_then(serde_json::Value::as_str).unwrap_or_default();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);
+    match !code.is_empty() && code.len() <= ERROR_CODE_BYTES_MAX && code.bytes().all(plain) {
+        true => format!(": {code}"),
+        false => ", with an error code that is no plain word".into(),
     }
 }
 

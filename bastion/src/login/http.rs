@@ -8,11 +8,16 @@ use openidconnect::{
     url::{Host, Url},
 };
 
+use super::oidc::ProviderFault;
+
 /// A provider that has not answered by then is down, as far as one waiting person is concerned.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Discovery documents and key sets are a few KiB; more than this is a fault or an attack.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// What is said of an address that a provider names is cut here.
+const ORIGIN_CHARS_MAX: usize = 100;
 
 /// Asks a provider over HTTP.
 ///
@@ -59,6 +64,19 @@ pub enum HttpFault {
     Malformed(&'static str),
 }
 
+impl HttpFault {
+    /// What it says of the provider: nothing is heard of it, or what is heard is of no use.
+    pub(super) fn to_fault(&self) -> ProviderFault {
+        match self {
+            HttpFault::Silent { .. } | HttpFault::Troubled { .. } => ProviderFault::Silent(self.to_string()),
+            HttpFault::Unsafe(_)
+            | HttpFault::Endless(_)
+            | HttpFault::CaFile { .. }
+            | HttpFault::Malformed(_) => ProviderFault::Unfit(self.to_string()),
+        }
+    }
+}
+
 impl Http {
     /// A client that trusts the public roots, and `ca_file` (PEM) besides.
     pub fn new(ca_file: Option<&Path>) -> Result<Http, HttpFault> {
@@ -86,7 +104,8 @@ impl Http {
         let url =
             Url::parse(&request.uri().to_string()).map_err(|_| HttpFault::Malformed("not an address"))?;
         if !is_safe(&url) {
-            return Err(HttpFault::Unsafe(url.origin().ascii_serialization()));
+            let origin = url.origin().ascii_serialization();
+            return Err(HttpFault::Unsafe(origin.chars().take(ORIGIN_CHARS_MAX).collect()));
         }
         let host = url.origin().ascii_serialization();
         let silent =

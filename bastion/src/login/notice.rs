@@ -25,8 +25,8 @@ pub(super) const NOT_PROVEN: &str =
     "The sign-in provider's answer does not prove who signed in. The server's log has the details.";
 
 /// She is somebody, but not the one whose name was given to ssh.
-pub(super) const NOT_HER_NAME: &str =
-    "This sign-in does not go with the user name given to ssh. Use the name that the provider knows you by.";
+pub(super) const NOT_HER_NAME: &str = "This sign-in does not go with the user name given to ssh. \
+    Use the name that the provider knows you by; if you did, ask an administrator of this bastion.";
 
 /// The key is somebody else's.
 pub(super) const ANOTHERS_KEY: &str = "This key belongs to another person's sign-in. Use a key of your own.";

@@ -1,15 +1,20 @@
 //! The sign-in provider as seen from here: discovery, its keys, and what its ID token proves.
 
+mod fault;
 mod refresh;
+mod set_up;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use gate::Name;
 use openidconnect::{
-    AdditionalClaims, AdditionalProviderMetadata, AuthType, Client, ClientId, ClientSecret,
-    DeviceAuthorizationUrl, EmptyExtraTokenFields, EndpointNotSet, EndpointSet, IdTokenFields,
-    IdTokenVerifier, IssuerUrl, JsonWebKeySet, Nonce, ProviderMetadata, Scope, StandardErrorResponse,
-    StandardTokenResponse, TokenResponse,
+    AdditionalClaims, AdditionalProviderMetadata, Client, ClientId, ClientSecret, DeviceAuthorizationUrl,
+    EmptyExtraTokenFields, EndpointNotSet, EndpointSet, IdTokenFields, IdTokenVerifier, IssuerUrl,
+    JsonWebKeySet, Nonce, ProviderMetadata, Scope, StandardErrorResponse, StandardTokenResponse,
+    TokenResponse,
     core::{
         CoreAuthDisplay, CoreAuthPrompt, CoreClaimName, CoreClaimType, CoreClientAuthMethod,
         CoreErrorResponseType, CoreGenderClaim, CoreGrantType, CoreJsonWebKey,
@@ -18,20 +23,26 @@ use openidconnect::{
         CoreSubjectIdentifierType, CoreTokenIntrospectionResponse, CoreTokenType,
     },
 };
-use openidconnect::{ClaimsVerificationError, DiscoveryError, SignatureVerificationError};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use tokio::sync::Mutex;
 
-use crate::settings::{Algorithm, Issuer, Login as Settings};
+pub(super) use fault::place_of;
+use fault::{ClaimsFault, claims_fault, discovery_fault};
+use set_up::{as_jws, auth_type, read_secret};
+
+use crate::settings::{Issuer, Login as Settings};
 
 use super::{
     clock::Clock,
-    http::{Http, HttpFault, is_safe},
+    http::{Http, is_safe},
 };
 
 /// What discovery told is asked for again after this long, so that withdrawn keys do not live on.
 const KNOWN_SECONDS_MAX: i64 = 3600;
+
+/// While the provider does not answer, what it told last is good for this long: people go on signing in where only
+/// its discovery is down. What it answers wrongly is never passed over like that.
+const KNOWN_UNREACHED_SECONDS_MAX: i64 = 24 * 3600;
 
 /// An unknown key id brings at most one new discovery in this time: forged ids must not become a storm.
 const REFETCH_SECONDS_MIN: i64 = 60;
@@ -172,8 +183,10 @@ pub(super) struct Provider {
     offline: bool,
     pub http: Http,
     clock: Clock,
-    // Held while discovery runs: a hundred people who arrive at once cause one fetch, not a hundred.
     memory: Mutex<Memory>,
+    // Held while discovery runs: a hundred people who arrive at once cause one fetch, not a hundred. What is known already
+    // is read without it, or one token with an unknown key and a provider that hangs would stop everybody else.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Provider {
@@ -203,6 +216,7 @@ impl Provider {
             offline,
             clock,
             memory: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
         })
     }
 
@@ -211,54 +225,82 @@ impl Provider {
         self.issuer.as_str()
     }
 
-    /// The provider's endpoints and keys, at most [`KNOWN_SECONDS_MAX`] old if it can be reached.
+    /// The provider's endpoints and keys, at most [`KNOWN_SECONDS_MAX`] old if it can be reached, and never older than
+    /// [`KNOWN_UNREACHED_SECONDS_MAX`].
     pub async fn known(&self) -> Result<Known, ProviderFault> {
-        let mut memory = self.memory.lock().await;
+        if let Some(told) = self.remembered() {
+            return told;
+        }
+        let _turn = self.turn.lock().await;
+        // Whoever had the turn before has asked the same.
+        if let Some(told) = self.remembered() {
+            return told;
+        }
+        let fault = match self.fetch().await {
+            Ok(known) => return Ok(known),
+            Err(fault) => fault,
+        };
+        self.remembered().unwrap_or(Err(fault))
+    }
+
+    /// What need not be asked for now: what is known, or that it cannot be had.
+    fn remembered(&self) -> Option<Result<Known, ProviderFault>> {
+        let memory = self.memory();
         let now = self.clock.now();
-        if let Some(known) = memory.known.as_ref().filter(|k| is_within(now, k.fetched_at, KNOWN_SECONDS_MAX))
-        {
-            return Ok(known.clone());
+        let known = |seconds| memory.known.as_ref().filter(|known| is_within(now, known.fetched_at, seconds));
+        if let Some(known) = known(KNOWN_SECONDS_MAX) {
+            return Some(Ok(known.clone()));
         }
-        if let Some((at, fault)) =
-            memory.failed.as_ref().filter(|(at, _)| is_within(now, *at, FAILURE_SECONDS))
-        {
-            tracing::debug!(failed_at = at, "provider failed a moment ago");
-            return Err(fault.clone());
+        let (at, fault) = memory.failed.as_ref()?;
+        match (known(KNOWN_UNREACHED_SECONDS_MAX), fault) {
+            (Some(old), ProviderFault::Silent(_)) if is_within(now, *at, REFETCH_SECONDS_MIN) => {
+                Some(Ok(old.clone()))
+            }
+            _ => is_within(now, *at, FAILURE_SECONDS).then(|| Err(fault.clone())),
         }
-        self.fetch(&mut memory).await
     }
 
     /// The provider's keys once more, because a token names one that is not among them.
     async fn known_anew(&self, old: &Known) -> Result<Known, ProviderFault> {
-        let mut memory = self.memory.lock().await;
+        let _turn = self.turn.lock().await;
         let now = self.clock.now();
-        match &memory.known {
-            Some(newer) if newer.fetched_at > old.fetched_at => return Ok(newer.clone()),
-            Some(same) if memory.refetched_at.is_some_and(|at| is_within(now, at, REFETCH_SECONDS_MIN)) => {
-                return Ok(same.clone());
+        {
+            let mut memory = self.memory();
+            match &memory.known {
+                Some(newer) if newer.fetched_at > old.fetched_at => return Ok(newer.clone()),
+                Some(same)
+                    if memory.refetched_at.is_some_and(|at| is_within(now, at, REFETCH_SECONDS_MIN)) =>
+                {
+                    return Ok(same.clone());
+                }
+                _ => memory.refetched_at = Some(now),
             }
-            _ => memory.refetched_at = Some(now),
         }
-        self.fetch(&mut memory).await
+        self.fetch().await
     }
 
-    async fn fetch(&self, memory: &mut Memory) -> Result<Known, ProviderFault> {
-        match self.discover().await {
-            Ok(known) => {
-                (memory.known, memory.failed) = (Some(known.clone()), None);
-                Ok(known)
-            }
+    /// To be called by whoever has the turn.
+    async fn fetch(&self) -> Result<Known, ProviderFault> {
+        let found = self.discover().await;
+        let mut memory = self.memory();
+        match &found {
+            Ok(known) => (memory.known, memory.failed) = (Some(known.clone()), None),
             Err(fault) => {
                 tracing::warn!(issuer = %*self.issuer, %fault, "discovery fails");
                 memory.failed = Some((self.clock.now(), fault.clone()));
-                Err(fault)
             }
         }
+        found
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn discover(&self) -> Result<Known, ProviderFault> {
-        let found =
-            Metadata::discover_async(self.issuer.clone(), &self.http).await.map_err(discovery_fault)?;
+        let found = Metadata::discover_async(self.issuer.clone(), &self.http)
+            .await
+            .map_err(|error| discovery_fault(&self.issuer, error))?;
         let unfit = |what: &str| ProviderFault::Unfit(format!("the provider {} {what}", *self.issuer));
         let device = found.additional_metadata().device_authorization_endpoint.clone();
         let device = device.ok_or_else(|| unfit("offers no device sign-in (RFC 8628)"))?;
@@ -317,11 +359,7 @@ impl Provider {
             known.keys.clone(),
         )
         .set_allowed_algs(self.settings.algorithms.iter().map(as_jws))
-        .set_time_fn(move || time.system_time().into())
-        .set_issue_time_verifier_fn(move |at| match at.timestamp() > now + CLOCK_SKEW_SECONDS {
-            true => Err("issued in the future".to_owned()),
-            false => Ok(()),
-        });
+        .set_time_fn(move || time.system_time().into());
         // A device sign-in sends no nonce, so none may come back.
         let no_nonce = |nonce: Option<&Nonce>| match nonce {
             None => Ok(()),
@@ -329,7 +367,10 @@ impl Provider {
         };
         let claims = token.claims(&verifier, no_nonce).map_err(claims_fault)?;
 
-        // openidconnect leaves `azp` and `nbf` to its caller.
+        // openidconnect leaves `iat`, `azp` and `nbf` to its caller.
+        if claims.issue_time().timestamp() > now + CLOCK_SKEW_SECONDS {
+            return Err(ClaimsFault::Wrong("issued in the future (iat)".into()));
+        }
         let authorized = claims.authorized_party().map(|azp| azp.as_str());
         if authorized.is_some_and(|azp| azp != self.client_id.as_str()) {
             return Err(ClaimsFault::Wrong("azp names another client".into()));
@@ -421,89 +462,6 @@ fn acr(claims: &Map<String, Value>) -> Result<Option<String>, ProviderFault> {
 /// Both ways round: a clock that was set back must not hold anything for hours.
 fn is_within(now: i64, at: i64, seconds: i64) -> bool {
     now.abs_diff(at) < seconds.unsigned_abs()
-}
-
-enum ClaimsFault {
-    UnknownKey,
-    Wrong(String),
-}
-
-impl ClaimsFault {
-    fn into_fault(self) -> ProviderFault {
-        match self {
-            ClaimsFault::UnknownKey => ProviderFault::Unproven("its key is not among the provider's".into()),
-            ClaimsFault::Wrong(what) => ProviderFault::Unproven(what),
-        }
-    }
-}
-
-fn claims_fault(error: ClaimsVerificationError) -> ClaimsFault {
-    match error {
-        ClaimsVerificationError::SignatureVerification(SignatureVerificationError::NoMatchingKey) => {
-            ClaimsFault::UnknownKey
-        }
-        // The cause says which check failed and why; the crate's own texts quote claims, so they stay out.
-        ClaimsVerificationError::SignatureVerification(SignatureVerificationError::DisallowedAlg(_)) => {
-            ClaimsFault::Wrong("its algorithm is not among login.algorithms".into())
-        }
-        ClaimsVerificationError::SignatureVerification(_) => {
-            ClaimsFault::Wrong("its signature is wrong".into())
-        }
-        ClaimsVerificationError::Expired(_) => ClaimsFault::Wrong("expired, or issued in the future".into()),
-        ClaimsVerificationError::InvalidAudience(_) => {
-            ClaimsFault::Wrong("meant for another audience".into())
-        }
-        ClaimsVerificationError::InvalidIssuer(_) => ClaimsFault::Wrong("made by another issuer".into()),
-        ClaimsVerificationError::InvalidNonce(_) => {
-            ClaimsFault::Wrong("it has a nonce that was not asked for".into())
-        }
-        _ => ClaimsFault::Wrong("its header or claims are not as they must be".into()),
-    }
-}
-
-fn discovery_fault(error: DiscoveryError<HttpFault>) -> ProviderFault {
-    match error {
-        DiscoveryError::Request(fault) => ProviderFault::Silent(fault.to_string()),
-        DiscoveryError::Response(status, ..) => {
-            ProviderFault::Unfit(format!("discovery answers with HTTP status {}", status.as_u16()))
-        }
-        DiscoveryError::Validation(_) => ProviderFault::Unfit("discovery names another issuer".into()),
-        DiscoveryError::Parse(error) => {
-            ProviderFault::Unfit(format!("discovery cannot be read at {:?}", error.path().to_string()))
-        }
-        _ => ProviderFault::Unfit("discovery fails".into()),
-    }
-}
-
-fn as_jws(algorithm: &Algorithm) -> CoreJwsSigningAlgorithm {
-    match algorithm {
-        Algorithm::RS256 => CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
-        Algorithm::ES256 => CoreJwsSigningAlgorithm::EcdsaP256Sha256,
-        Algorithm::EdDSA => CoreJwsSigningAlgorithm::EdDsa,
-    }
-}
-
-/// HTTP Basic is what RFC 6749 wants; a provider that offers only the form gets the form.
-fn auth_type(found: &Metadata) -> AuthType {
-    let offered = found.token_endpoint_auth_methods_supported();
-    match offered {
-        Some(all) if !all.contains(&CoreClientAuthMethod::ClientSecretBasic) => AuthType::RequestBody,
-        _ => AuthType::BasicAuth,
-    }
-}
-
-fn read_secret(path: &Path) -> Result<ClientSecret, ProviderFault> {
-    use std::os::unix::fs::PermissionsExt;
-    let unfit = |what: String| ProviderFault::Unfit(format!("client_secret_file {}: {what}", path.display()));
-    let mode = std::fs::metadata(path).map_err(|e| unfit(e.to_string()))?.permissions().mode();
-    if mode & 0o077 != 0 {
-        return Err(unfit(format!("mode {:o} lets others read it, it must be 600", mode & 0o777)));
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| unfit(e.to_string()))?;
-    match text.trim() {
-        "" => Err(unfit("is empty".into())),
-        secret => Ok(ClientSecret::new(secret.to_owned())),
-    }
 }
 
 fn is_plain(text: &str) -> bool {

@@ -9,6 +9,7 @@ use ::tests::provider::Provider as RealProvider;
 
 use super::*;
 
+mod hostile;
 mod recheck;
 mod trail;
 mod with_provider;
