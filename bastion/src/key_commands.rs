@@ -1,5 +1,7 @@
 //! `bastion key`: the keys in the vault, by their public halves alone.
 
+mod rekey;
+
 use std::{
     io::Write,
     path::{Path, PathBuf},
@@ -74,6 +76,14 @@ pub enum KeyCommand {
         /// The key's name
         name: String,
     },
+    /// Encrypt the vault anew, under a new master key
+    #[command(
+        after_help = "Example:\n  bastion key rekey /etc/bastion/master.key.new\n\nIt says what to do next. docs/master-key.md says what this protects, and what it does not."
+    )]
+    Rekey {
+        /// The file for the new master key: made if it is not there, else it must hold one
+        file: PathBuf,
+    },
     /// Show the public half of a key
     #[command(after_help = "Example:\n  bastion key show gateway")]
     Show {
@@ -115,6 +125,7 @@ pub async fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
             writeln!(out, "{}", public.to_openssh().unwrap_or_default())?;
         }
         KeyCommand::Remove { name } => remove(&settings, name, out).await?,
+        KeyCommand::Rekey { file } => rekey::run(&settings, file, out).await?,
         KeyCommand::Show { name, json } => {
             let key = known(&settings, name)?;
             match json {

@@ -15,6 +15,7 @@ mod identity;
 mod keys;
 mod limits;
 mod log_in;
+mod master_key;
 mod plain_names;
 mod play;
 mod reload;

@@ -175,6 +175,17 @@ pub enum Act {
         /// By whom.
         by: By,
     },
+    /// The vault was encrypted anew, under another master key.
+    MasterKeyChanged {
+        /// The file that holds the new one.
+        file: String,
+        /// How many keys are in the vault.
+        keys: usize,
+        /// How many secrets.
+        secrets: usize,
+        /// By whom.
+        by: By,
+    },
     /// A target's host keys were pinned.
     TargetPinned {
         /// The target.

@@ -137,11 +137,11 @@ impl VaultFault {
             }
             VaultFault::File(fault) => fault.way_out(),
             VaultFault::Damaged { .. } | VaultFault::EntryDamaged { .. } => {
-                "restore vault.json from your backup; docs/keys.md says how to begin anew without one".into()
+                "restore vault.json from your backup; docs/master-key.md says how to begin anew without one".into()
             }
             VaultFault::Version { .. } => "run the newer bastion that wrote it".into(),
             VaultFault::WrongMasterKey { .. } => {
-                "give the master key that belongs to this vault; docs/keys.md says what to do if it is lost"
+                "give the master key that belongs to this vault; docs/master-key.md says what to do if it is lost"
                     .into()
             }
             VaultFault::Unknown { kind: Kind::Key, name, .. } => format!("bastion key new {name}"),
