@@ -16,6 +16,7 @@ mod keys;
 mod limits;
 mod log_in;
 mod master_key;
+mod other_logins;
 mod plain_names;
 mod play;
 mod reload;

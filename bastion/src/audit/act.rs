@@ -175,6 +175,20 @@ pub enum Act {
         /// By whom.
         by: By,
     },
+    /// A password for targets was kept in the vault.
+    PasswordSet {
+        /// Its name.
+        name: String,
+        /// By whom.
+        by: By,
+    },
+    /// A password for targets was taken out of the vault.
+    PasswordRemoved {
+        /// Its name.
+        name: String,
+        /// By whom.
+        by: By,
+    },
     /// The vault was encrypted anew, under another master key.
     MasterKeyChanged {
         /// The file that holds the new one.
