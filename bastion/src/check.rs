@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     failure::Failure,
     own_keys, pins,
-    settings::{Settings, SettingsArgs},
+    settings::{Password, Settings, SettingsArgs, TargetSettings},
 };
 
 /// `bastion check`
@@ -129,6 +129,9 @@ impl Report {
         {
             self.unless_wrong(vault.load(name).map_err(Failure::from));
         }
+        for name in vault.secret_names() {
+            self.unless_wrong(vault.secret(&name).map_err(Failure::from));
+        }
         self.look_at_successors(settings, &vault);
         for name in &settings.keys.authorities {
             if settings.targets.iter().all(|target| target.target.key != *name) {
@@ -142,7 +145,7 @@ impl Report {
             }
         }
         for target in settings.targets.iter() {
-            self.look_at_target(settings, &vault, &target.target, target.host_keys.clone());
+            self.look_at_target(settings, &vault, target);
         }
     }
 
@@ -170,18 +173,17 @@ impl Report {
         }
     }
 
-    fn look_at_target(
-        &mut self,
-        settings: &Settings,
-        vault: &Vault,
-        target: &Target,
-        mut known: keys::KnownHosts,
-    ) {
-        let Target { name, key, address, port, .. } = target;
-        if !vault.has(key.as_str()) {
+    fn look_at_target(&mut self, settings: &Settings, vault: &Vault, target: &TargetSettings) {
+        let mut known = target.host_keys.clone();
+        self.look_at_what_opens(vault, target);
+        let Target { name, address, port, .. } = &target.target;
+        if !target.weak_algorithms.is_empty() {
             self.warn(
-                format!("target {name} names key {:?}, which is not in the vault", key.as_str()),
-                format!("bastion key new {key}"),
+                format!(
+                    "target {name} is offered weak algorithms: {}",
+                    target.weak_algorithms.names().join(", ")
+                ),
+                "update its SSH server, then take weak_algorithms out",
             );
         }
         let Some(pinned) = self.unless_wrong(pins::read(&settings.pins(), name).map_err(Failure::from))
@@ -193,6 +195,24 @@ impl Report {
             self.warn(
                 format!("target {name} at {address}:{port} has no known host key: no session will open it"),
                 format!("bastion target pin {name}"),
+            );
+        }
+    }
+
+    fn look_at_what_opens(&mut self, vault: &Vault, target: &TargetSettings) {
+        let Target { name, key, .. } = &target.target;
+        if target.auth.has_key() && !vault.has(key.as_str()) {
+            self.warn(
+                format!("target {name} names key {:?}, which is not in the vault", key.as_str()),
+                format!("bastion key new {key}"),
+            );
+        }
+        if let Some(Password { name: password, .. }) = target.auth.password()
+            && !vault.has_secret(&own_keys::password_secret(password.as_str()))
+        {
+            self.warn(
+                format!("target {name} names password {:?}, which is not in the vault", password.as_str()),
+                format!("bastion key password set {password}"),
             );
         }
     }

@@ -5,27 +5,29 @@
 
 mod certificate;
 mod fault;
+mod log_in;
 mod watched;
 
 use std::{
     borrow::Cow,
     collections::BTreeSet,
     io,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
 pub use certificate::key_id;
+use fault::printable;
 pub use fault::{DialFault, DialProblem, Stage};
-use fault::{methods, printable};
 use gate::{Grant, Name};
 use keys::{Certificate, HostKeyVerdict, KnownHosts, PublicKey, Vault, fingerprint};
+use log_in::log_in;
 use russh::{
     Channel, Preferred, SshId,
-    client::{self, AuthResult, ChannelOpenHandle, Msg},
-    keys::{Algorithm, PrivateKeyWithHashAlg, PublicKeyOrCertificate},
+    client::{self, ChannelOpenHandle, Msg},
+    keys::{Algorithm, PublicKeyOrCertificate},
 };
 use tokio::{
     net::TcpStream,
@@ -36,7 +38,7 @@ use watched::Watched;
 use crate::{
     hello::IDENT,
     pins,
-    settings::{Targets, is_gcm},
+    settings::{Targets, is_gcm, misses_no_message},
     wire,
 };
 
@@ -169,7 +171,13 @@ async fn open(
 
     stage.set(Stage::Greeting);
     let preferred = offered(&context.preferred, &trusted, &target.address, target.port);
-    let trust = Trust::Known { trusted, address: target.address.clone(), port: target.port };
+    let old = context.targets.get(&target.name).map(|t| t.weak_algorithms.clone()).unwrap_or_default();
+    if !old.is_empty() {
+        tracing::warn!("{} is offered weak algorithms too: {}", target.name, old.names().join(", "));
+    }
+    let preferred = old.beside(&preferred);
+    let is_old = !old.is_empty();
+    let trust = Trust::Known { trusted, address: target.address.clone(), port: target.port, is_old };
     let (stream, hold) = Watched::new(wire::buffered(stream));
     let config = Arc::new(config(preferred, traffic));
     let mut handle = client::connect_stream(config, stream, TargetHandler { trust }).await?;
@@ -184,50 +192,6 @@ async fn open(
     })?;
     hold.let_go();
     Ok(Dialled { channel, handle })
-}
-
-/// With the target's key, or while that is being replaced with its successor first.
-async fn log_in(
-    handle: &mut client::Handle<TargetHandler>,
-    grant: &Grant,
-    key_id: &str,
-    ours: IpAddr,
-    context: &DialContext,
-) -> Result<(), DialProblem> {
-    let target = grant.target();
-    let signs = context.authorities.contains(&target.key);
-    let (first, then) = context.vault.offered(target.key.as_str(), context.overlap, SystemTime::now());
-    let mut log_in_with = async |name: &str| match signs {
-        true => certificate::log_in(handle, grant, &context.vault, name, key_id, ours).await,
-        false => log_in_with_key(handle, grant, &context.vault, name).await,
-    };
-    match (log_in_with(&first).await, then) {
-        (Err(DialProblem::LoginRefused { .. } | DialProblem::CertificateRefused { .. }), Some(old)) => {
-            tracing::warn!("{} does not know {first} yet; {old} is offered, which it replaces", target.name);
-            log_in_with(&old).await
-        }
-        (answer, _) => answer,
-    }
-}
-
-async fn log_in_with_key(
-    handle: &mut client::Handle<TargetHandler>,
-    grant: &Grant,
-    vault: &Vault,
-    name: &str,
-) -> Result<(), DialProblem> {
-    let key = vault.load(name)?;
-    let shown = fingerprint(key.public_key());
-    let key = PrivateKeyWithHashAlg::new(Arc::new(key), None);
-    match handle.authenticate_publickey(grant.login().as_str(), key).await? {
-        AuthResult::Success => Ok(()),
-        AuthResult::Failure { remaining_methods, .. } => Err(DialProblem::LoginRefused {
-            login: grant.login().clone(),
-            key: name.to_owned(),
-            fingerprint: shown,
-            wants: methods(&remaining_methods),
-        }),
-    }
 }
 
 /// Host keys by settings, and those that were pinned.
@@ -317,8 +281,8 @@ pub struct TargetHandler {
 }
 
 enum Trust {
-    /// These keys, for this address.
-    Known { trusted: KnownHosts, address: String, port: u16 },
+    /// These keys, for this address; and whether its settings offer it weak algorithms.
+    Known { trusted: KnownHosts, address: String, port: u16, is_old: bool },
     /// Nobody: the key is kept here, and the connection ended.
     Anybody(Arc<Mutex<Option<PublicKey>>>),
 }
@@ -341,10 +305,13 @@ impl client::Handler for TargetHandler {
                 *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(shown.public_key());
                 return Ok(false);
             }
-            (Trust::Known { trusted, address, port }, PublicKeyOrCertificate::PublicKey { key, .. }) => {
+            (Trust::Known { trusted, address, port, .. }, PublicKeyOrCertificate::PublicKey { key, .. }) => {
                 check_key(trusted, address, *port, key)?;
             }
-            (Trust::Known { trusted, address, port }, PublicKeyOrCertificate::Certificate(certificate)) => {
+            (
+                Trust::Known { trusted, address, port, .. },
+                PublicKeyOrCertificate::Certificate(certificate),
+            ) => {
                 check_certificate(trusted, address, *port, certificate)?;
             }
         }
@@ -357,7 +324,10 @@ impl client::Handler for TargetHandler {
         names: &russh::Names,
         _session: &mut client::Session,
     ) -> Result<(), DialProblem> {
-        if names.strict_kex() || is_gcm(&names.cipher) { Ok(()) } else { Err(DialProblem::Terrapin) }
+        // Strict key exchange is younger than what is offered to an old target.
+        let is_old = matches!(self.trust, Trust::Known { is_old: true, .. });
+        let safe = names.strict_kex() || is_gcm(&names.cipher) || (is_old && misses_no_message(names));
+        if safe { Ok(()) } else { Err(DialProblem::Terrapin) }
     }
 
     // A target has no channel to open: nothing was asked of it that would need one. russh takes them by default, as many

@@ -144,10 +144,14 @@ impl House {
             None => old.settings.clone(),
         };
         let rules = Rules::read(settings)?;
+        // Before the trail says that these rules are in force: a vault that does not open keeps them out.
+        let vault = match rules.settings.file {
+            Some(_) => Some(own_keys::open_vault(&rules.settings)?.0),
+            None => None,
+        };
         let written = self.audit.write_rules(by, &rules.files).await;
         written.map_err(|fault| Failure::new(fault, "look at the disk of the data folder"))?;
-        if rules.settings.file.is_some() {
-            let (vault, _) = own_keys::open_vault(&rules.settings)?;
+        if let Some(vault) = vault {
             self.vault.store(Arc::new(vault));
         }
         self.ssh.store(Arc::new(SshConfigs::new(&rules.settings, &self.host_keys)));

@@ -1,11 +1,15 @@
 //! `bastion key`: the keys in the vault, by their public halves alone.
 
+mod password;
+mod rekey;
+
 use std::{
     io::Write,
     path::{Path, PathBuf},
 };
 
 use keys::{HOST_KEY, KeyInfo, SUCCESSOR, Vault, VaultFault, fingerprint, secret_file, successor};
+use password::PasswordCommand;
 use serde_json::json;
 
 use crate::{
@@ -74,6 +78,19 @@ pub enum KeyCommand {
         /// The key's name
         name: String,
     },
+    /// Passwords for targets that take no key
+    Password {
+        #[command(subcommand)]
+        command: PasswordCommand,
+    },
+    /// Encrypt the vault anew, under a new master key
+    #[command(
+        after_help = "Example:\n  bastion key rekey /etc/bastion/master.key.new\n\nIt says what to do next. docs/master-key.md says what this protects, and what it does not."
+    )]
+    Rekey {
+        /// The file for the new master key: made if it is not there, else it must hold one
+        file: PathBuf,
+    },
     /// Show the public half of a key
     #[command(after_help = "Example:\n  bastion key show gateway")]
     Show {
@@ -115,6 +132,8 @@ pub async fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
             writeln!(out, "{}", public.to_openssh().unwrap_or_default())?;
         }
         KeyCommand::Remove { name } => remove(&settings, name, out).await?,
+        KeyCommand::Password { command } => password::run(&settings, command, out).await?,
+        KeyCommand::Rekey { file } => rekey::run(&settings, file, out).await?,
         KeyCommand::Show { name, json } => {
             let key = known(&settings, name)?;
             match json {
@@ -212,7 +231,8 @@ fn users(settings: &Settings, name: &str) -> Vec<String> {
     let host_key = is_host_key.then(|| "it is the key by which clients know the bastion".to_owned());
     let authority = settings.keys.authorities.iter().any(|key| key.as_str() == name);
     let labels = settings.keys.by_label.iter().filter(|(_, key)| key.as_str() == name);
-    let targets = settings.targets.iter().filter(|target| target.target.key.as_str() == name);
+    let targets =
+        settings.targets.iter().filter(|target| target.auth.has_key() && target.target.key.as_str() == name);
     host_key
         .into_iter()
         .chain(authority.then(|| "keys.authorities".to_owned()))

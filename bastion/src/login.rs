@@ -36,7 +36,7 @@ pub use oidc::{Identity, ProviderFault, Refresh};
 pub use recheck::{Kept, Learnt, Vouched};
 
 use device::{Flow, Progress};
-use keys::Seal;
+use keys::DataKey;
 use providers::Providers;
 use recheck::Rechecks;
 
@@ -84,17 +84,17 @@ pub struct Login {
 }
 
 impl Login {
-    /// Opens the bindings in `folder` (`<data>/state`). The provider is asked when the first person comes. `seal` is
+    /// Opens the bindings in `folder` (`<data>/state`). The provider is asked when the first person comes. `data_key` is
     /// what refresh tokens are encrypted with.
     pub fn new(
         settings: Settings,
         folder: &Path,
-        seal: Option<Seal>,
+        data_key: Option<DataKey>,
         clock: Clock,
         audit: Audit,
     ) -> Result<Login, LoginFault> {
         let providers = Providers::new(&settings, &clock)?;
-        let (bindings, rechecks) = (Bindings::open(folder)?, Rechecks::new(seal));
+        let (bindings, rechecks) = (Bindings::open(folder)?, Rechecks::new(data_key));
         let (learnt, to_learn) = mpsc::unbounded_channel();
         let (places, to_learn) = (Arc::default(), Mutex::new(Some(to_learn)));
         Ok(Login { settings, providers, rechecks, bindings, places, clock, audit, learnt, to_learn })

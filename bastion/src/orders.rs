@@ -15,7 +15,16 @@ use crate::{
 };
 
 /// Acts that a command may have written, because it does them itself.
-const COMMANDS_ACTS: [&str; 5] = ["key-made", "key-imported", "key-retired", "key-removed", "target-pinned"];
+const COMMANDS_ACTS: [&str; 8] = [
+    "key-made",
+    "key-imported",
+    "key-retired",
+    "key-removed",
+    "password-set",
+    "password-removed",
+    "master-key-changed",
+    "target-pinned",
+];
 
 /// Carries out an order, and tells whoever gave it what came of it.
 pub async fn carry_out(house: Arc<House>, order: Order, by: By) {

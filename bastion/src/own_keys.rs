@@ -10,6 +10,14 @@ use crate::{
     settings::{FileRead, Settings, TargetSettings},
 };
 
+/// What passwords for targets are called among the secrets of the vault, so that none has the name of another secret.
+pub const PASSWORD: &str = "password.";
+
+/// What the password of this name is called among the secrets of the vault.
+pub fn password_secret(name: &str) -> String {
+    format!("{PASSWORD}{name}")
+}
+
 /// Opens the vault, and says where its master key was found.
 ///
 /// # Errors

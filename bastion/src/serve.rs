@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc};
 
 use archive::{Archive, control::Request};
-use keys::{Seal, Vault};
+use keys::{DataKey, Vault};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::{
     net::TcpListener,
@@ -72,11 +72,11 @@ impl Gateway {
         audit.write(started).await.map_err(|fault| look(&fault))?;
         audit.write_rules(By::Bastion, &rules.files).await.map_err(|fault| look(&fault))?;
         let state = settings.data.join("state");
-        let seal = match settings.login.recheck.is_zero() {
+        let data_key = match settings.login.recheck.is_zero() {
             true => None,
-            false => Seal::new(&vault.secret_or_new(REFRESH_SECRET, 32)?),
+            false => DataKey::new(&vault.secret_or_new(REFRESH_SECRET, 32)?),
         };
-        let login = Login::new(settings.login.clone(), &state, seal, Clock::system(), audit.clone());
+        let login = Login::new(settings.login.clone(), &state, data_key, Clock::system(), audit.clone());
         let login = Arc::new(login.map_err(|fault| Failure::new(fault, "look at [login] in the settings"))?);
         let (order, orders) = mpsc::channel(ORDERS_MAX);
         let control = Control::start(&settings.data, archive, recorder.clone(), order);

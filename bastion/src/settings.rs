@@ -1,8 +1,10 @@
 //! Where to listen, who vouches for people, which targets there are, where to write. Parsed once, checked once.
 
+mod auth;
 mod env_allow;
 mod limits;
 mod login;
+mod old_algorithms;
 mod ssh;
 mod targets;
 mod toml_file;
@@ -18,9 +20,11 @@ use gate::Name;
 use keys::HOST_KEY;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+pub use auth::{Auth, Password};
 pub use env_allow::EnvAllow;
 pub use limits::Limits;
 pub use login::{Algorithm, Flow, Issuer, Login, Prompt};
+pub use old_algorithms::{OldAlgorithms, misses_no_message};
 pub use ssh::{Ssh, is_gcm};
 pub use targets::{DEFAULT_KEY, TargetSettings, Targets};
 pub use toml_file::{FileRead, SettingsFault};

@@ -13,7 +13,7 @@ use crate::{
     dial::{self, DialProblem},
     failure::Failure,
     own_keys, pins,
-    settings::{Settings, SettingsArgs, TargetSettings},
+    settings::{Auth, Settings, SettingsArgs, TargetSettings},
 };
 
 /// Where a target keeps what it trusts of the bastion.
@@ -94,7 +94,7 @@ fn list(settings: &Settings, json: bool, out: &mut dyn Write) -> Result<(), Fail
 
 fn shown(
     settings: &Settings,
-    TargetSettings { target, host_keys, .. }: &TargetSettings,
+    TargetSettings { target, host_keys, auth, weak_algorithms, .. }: &TargetSettings,
 ) -> Result<serde_json::Value, Failure> {
     let pinned = pins::read(&settings.pins(), &target.name)?;
     let known = |hosts: &KnownHosts| -> Vec<String> {
@@ -111,7 +111,13 @@ fn shown(
         "logins": target.logins,
         "default_login": target.default_login,
         "key": target.key,
-        "opened_with": if settings.keys.authorities.contains(&target.key) { "certificate" } else { "key" },
+        "opened_with": match (auth, settings.keys.authorities.contains(&target.key)) {
+            (Auth::Password(_), _) => "password",
+            (_, true) => "certificate",
+            (_, false) => "key",
+        },
+        "password": auth.password().map(|password| password.name.as_str()),
+        "weak_algorithms": weak_algorithms.names(),
         "host_keys": known(host_keys),
         "pinned": known(&pinned),
         "host_authorities": authorities.iter().map(fingerprint).collect::<Vec<_>>(),
@@ -192,10 +198,28 @@ fn unreachable(target: &gate::Target, problem: &DialProblem) -> Failure {
 }
 
 fn setup(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Failure> {
-    let TargetSettings { target, .. } = own_keys::target(settings, name)?;
+    let TargetSettings { target, auth, .. } = own_keys::target(settings, name)?;
+    if let Some(password) = auth.password() {
+        let login = target.logins.iter().map(gate::Name::as_str).collect::<Vec<_>>().join(" and ");
+        let password = &password.name;
+        writeln!(out, "# On {name}: {login} must have the password that the bastion keeps as {password}.")?;
+        writeln!(out, "# On the bastion:\n#   bastion key password set {password}")?;
+    }
+    if auth.has_key() {
+        setup_keys(settings, target, out)?;
+    }
+    writeln!(out, "\n# Then show the fingerprint of the host key, to be compared when the bastion pins it:")?;
+    writeln!(out, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")?;
+    writeln!(out, "\n# On the bastion:\n#   bastion target pin {name}")?;
+    Ok(())
+}
+
+/// What lets the bastion in with a key, or with what that signs.
+fn setup_keys(settings: &Settings, target: &gate::Target, out: &mut dyn Write) -> Result<(), Failure> {
     let keys = Vault::list(&settings.vault())?;
     let key = keys.iter().find(|key| key.name == target.key.as_str()).ok_or_else(|| {
-        let what = format!("target {name:?} names key {:?}, which is not in the vault", target.key.as_str());
+        let (name, key) = (target.name.as_str(), target.key.as_str());
+        let what = format!("target {name:?} names key {key:?}, which is not in the vault");
         Failure::new(what, format!("bastion key new {}", target.key))
     })?;
     let next = keys.iter().find(|next| next.name == successor(&key.name));
@@ -213,9 +237,6 @@ fn setup(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Fai
         }
         false => setup_key(target, &line(next.unwrap_or(key)), out)?,
     }
-    writeln!(out, "\n# Then show the fingerprint of the host key, to be compared when the bastion pins it:")?;
-    writeln!(out, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")?;
-    writeln!(out, "\n# On the bastion:\n#   bastion target pin {name}")?;
     Ok(())
 }
 

@@ -109,6 +109,16 @@ impl MasterKey {
         }
     }
 
+    /// Reads it from this file.
+    ///
+    /// # Errors
+    /// If the file is not fit for a secret, or holds no master key.
+    pub fn read(file: &Path) -> Result<Self, MasterKeyFault> {
+        let text = secret_file::read(file)?;
+        let none = || MasterKeyFault::NotAKey(MasterKeySource::File(file.to_owned()));
+        MasterKey::decode(&text).ok_or_else(none)
+    }
+
     /// A new one.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! give one key the name of another.
 
 mod fault;
+mod rekey;
 mod secrets;
 mod stored;
 

@@ -15,6 +15,8 @@ mod identity;
 mod keys;
 mod limits;
 mod log_in;
+mod master_key;
+mod other_logins;
 mod plain_names;
 mod play;
 mod recheck;

@@ -191,6 +191,31 @@ pub enum Act {
         /// By whom.
         by: By,
     },
+    /// A password for targets was kept in the vault.
+    PasswordSet {
+        /// Its name.
+        name: String,
+        /// By whom.
+        by: By,
+    },
+    /// A password for targets was taken out of the vault.
+    PasswordRemoved {
+        /// Its name.
+        name: String,
+        /// By whom.
+        by: By,
+    },
+    /// The vault was encrypted anew, under another master key.
+    MasterKeyChanged {
+        /// The file that holds the new one.
+        file: String,
+        /// How many keys are in the vault.
+        keys: usize,
+        /// How many secrets.
+        secrets: usize,
+        /// By whom.
+        by: By,
+    },
     /// A target's host keys were pinned.
     TargetPinned {
         /// The target.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use gate::Name;
 use keys::fingerprint;
 
-use crate::settings::{Durability, Flow, Keys, LogFormat, Prompt, Settings, TargetSettings};
+use crate::settings::{Auth, Durability, Flow, Keys, LogFormat, Password, Prompt, Settings, TargetSettings};
 
 /// What the settings mean, in plain sentences.
 pub fn settings(settings: &Settings) -> Vec<String> {
@@ -124,7 +124,7 @@ fn only_if_set(settings: &Settings) -> Vec<String> {
 
 /// One target in a sentence.
 pub fn target(settings: &TargetSettings, keys: &Keys) -> String {
-    let TargetSettings { target, host_keys, connect_timeout } = settings;
+    let TargetSettings { target, host_keys, connect_timeout, auth, weak_algorithms } = settings;
     let logins: Vec<String> = target
         .logins
         .iter()
@@ -141,14 +141,25 @@ pub fn target(settings: &TargetSettings, keys: &Keys) -> String {
         true => String::new(),
         false => format!(" {} may vouch for its host key.", authorities.join(" or ")),
     };
+    let key = match keys.authorities.contains(&target.key) {
+        true => format!("a certificate signed by key {:?}", target.key.as_str()),
+        false => format!("key {:?}", target.key.as_str()),
+    };
+    let with = match auth {
+        Auth::Key => key,
+        Auth::Password(password) => shown(password),
+        Auth::KeyThenPassword(password) => format!("{key}, and then {}", shown(password)),
+    };
+    let weak = match weak_algorithms.names().as_slice() {
+        [] => String::new(),
+        names => format!(" It alone is offered {}.", names.join(", ")),
+    };
     format!(
-        "{}{labels} is {}:{}, opened as {} with {} {:?} within {}.{certified}",
+        "{}{labels} is {}:{}, opened as {} with {with} within {}.{certified}{weak}",
         target.name,
         target.address,
         target.port,
         logins.join(" or "),
-        if keys.authorities.contains(&target.key) { "a certificate signed by key" } else { "key" },
-        target.key.as_str(),
         time(*connect_timeout)
     )
 }
@@ -161,6 +172,11 @@ fn recheck(every: Duration) -> String {
         "Where it gives a refresh token, the provider is asked every {} whether it still vouches for who is in.",
         time(every)
     )
+}
+
+fn shown(Password { name, interactive }: &Password) -> String {
+    let asked = if *interactive { ", when it asks for it" } else { "" };
+    format!("password {:?}{asked}", name.as_str())
 }
 
 fn binding(length: Duration) -> String {

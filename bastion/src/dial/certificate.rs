@@ -5,9 +5,9 @@ use std::{net::IpAddr, sync::Arc, time::SystemTime};
 use gate::{Grant, Principal};
 use keys::{Errand, Vault, fingerprint};
 use recording::SessionId;
-use russh::client::{self, AuthResult};
+use russh::client;
 
-use super::{DialProblem, TargetHandler, fault::methods};
+use super::{DialProblem, TargetHandler, fault::methods, log_in::Step};
 
 /// What a target's own log calls the caller: who she is, at which provider, and in which session.
 ///
@@ -26,21 +26,19 @@ pub(super) async fn log_in(
     authority: &str,
     key_id: &str,
     ours: IpAddr,
-) -> Result<(), DialProblem> {
+) -> Result<Step, DialProblem> {
     let login = grant.login();
     let errand = Errand { login: login.as_str(), key_id, source: ours, now: SystemTime::now() };
     let (key, certificate) = vault.certify(authority, &errand)?;
     let (signed_by, serial) = (vault.public(authority)?, certificate.serial());
     tracing::info!(key_id, serial, authority, "signed a certificate");
-    match handle.authenticate_openssh_cert(login.as_str(), Arc::new(key), certificate).await? {
-        AuthResult::Success => Ok(()),
-        AuthResult::Failure { remaining_methods, .. } => Err(DialProblem::CertificateRefused {
-            login: login.clone(),
-            authority: authority.to_owned(),
-            fingerprint: fingerprint(&signed_by),
-            serial,
-            ours,
-            wants: methods(&remaining_methods),
-        }),
-    }
+    let answer = handle.authenticate_openssh_cert(login.as_str(), Arc::new(key), certificate).await?;
+    Step::of(answer).map_err(|remaining| DialProblem::CertificateRefused {
+        login: login.clone(),
+        authority: authority.to_owned(),
+        fingerprint: fingerprint(&signed_by),
+        serial,
+        ours,
+        wants: methods(&remaining),
+    })
 }

@@ -6,7 +6,7 @@ use gate::{FromTarget, Name};
 use keys::{HostCertificateFault, VaultFault};
 use russh::MethodSet;
 
-use crate::pins::PinsFault;
+use crate::{pins::PinsFault, settings::OldAlgorithms};
 
 /// Why a target could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +121,37 @@ pub enum DialProblem {
         /// What it would go on with.
         wants: String,
     },
+    /// The password for it cannot be had.
+    #[error("there is no password {0} in the vault: bastion key password set {0}")]
+    NoPassword(Name),
+    /// It takes the key, and does not let us in by it alone.
+    #[error(
+        "login {login}: the key is taken, and it wants {wants} besides; `auth` in its settings can say so"
+    )]
+    WantsMore {
+        /// The login.
+        login: Name,
+        /// What it would go on with.
+        wants: String,
+    },
+    /// It does not take the password.
+    #[error("login {login} with password {:?} refused; it wants {wants}", password.as_str())]
+    PasswordRefused {
+        /// The login.
+        login: Name,
+        /// The password's name in the vault.
+        password: Name,
+        /// What it would go on with.
+        wants: String,
+    },
+    /// It asks for something that is not a password alone.
+    #[error("login {login}: {what}; only one question for a password is answered")]
+    Questions {
+        /// The login.
+        login: Name,
+        /// What it asks.
+        what: String,
+    },
     /// It opens no session.
     #[error("session refused: {0}")]
     ChannelRefused(String),
@@ -162,7 +193,9 @@ impl DialFault {
     /// What the caller's session hears of it.
     pub fn heard(&self) -> FromTarget {
         match &self.problem {
-            DialProblem::Pins(_) | DialProblem::Key(_) => FromTarget::Misconfigured,
+            DialProblem::Pins(_) | DialProblem::Key(_) | DialProblem::NoPassword(_) => {
+                FromTarget::Misconfigured
+            }
             _ => FromTarget::Unreachable(self.told()),
         }
     }
@@ -177,9 +210,10 @@ impl DialFault {
             DialProblem::TimedOut { within, .. } => unreachable(&format!("no answer within {within:?}")),
             DialProblem::NoRoute(_) => unreachable("no route to it"),
             DialProblem::Network(_) => unreachable("the connection failed"),
-            DialProblem::NoHandles | DialProblem::Pins(_) | DialProblem::Key(_) => {
-                unreachable("the bastion cannot open it now; its log says why")
-            }
+            DialProblem::NoHandles
+            | DialProblem::Pins(_)
+            | DialProblem::Key(_)
+            | DialProblem::NoPassword(_) => unreachable("the bastion cannot open it now; its log says why"),
             DialProblem::UnknownHostKey { shown } => format!(
                 "{target} shows a host key that nobody has confirmed yet: {shown}. \
                  An administrator compares it, then runs: bastion target pin {target}"
@@ -207,6 +241,11 @@ impl DialFault {
                  `bastion target setup {target}` prints what its administrator needs"
                 )
             }
+            DialProblem::WantsMore { login, .. }
+            | DialProblem::PasswordRefused { login, .. }
+            | DialProblem::Questions { login, .. } => {
+                format!("{target} does not let the bastion in as {login}. The bastion's log says why")
+            }
             DialProblem::ChannelRefused(_) => unreachable("it opens no session"),
             DialProblem::Lost { .. } => unreachable("it ended the connection"),
         }
@@ -218,8 +257,14 @@ impl From<russh::Error> for DialProblem {
     fn from(fault: russh::Error) -> Self {
         match fault {
             russh::Error::NoCommonAlgo { kind, theirs, .. } => {
+                let weak = match OldAlgorithms::among(&theirs).as_slice() {
+                    [] => String::new(),
+                    weak => {
+                        format!("; weak_algorithms = {weak:?} in its settings would offer it what it has")
+                    }
+                };
                 let theirs: String = theirs.join(",").chars().filter(|c| !c.is_control()).take(200).collect();
-                DialProblem::NoCommonAlgorithm(format!("{kind:?}, it has {theirs}"))
+                DialProblem::NoCommonAlgorithm(format!("{kind:?}, it has {theirs}{weak}"))
             }
             other => DialProblem::Lost { stage: Stage::Greeting, cause: printable(&other.to_string()) },
         }

@@ -183,11 +183,8 @@ impl Bench {
             key: key.parse().unwrap(),
         };
         let mut targets = Targets::default();
-        targets.insert(TargetSettings {
-            target: target.clone(),
-            host_keys: self.host_keys.clone(),
-            connect_timeout: self.within,
-        });
+        let settings = TargetSettings::new(target.clone(), self.host_keys.clone());
+        targets.insert(TargetSettings { connect_timeout: self.within, ..settings });
         let context = DialContext {
             vault: self.vault.clone(),
             authorities: ["ca".parse().unwrap()].into(),

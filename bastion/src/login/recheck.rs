@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use keys::Seal;
+use keys::DataKey;
 use recording::Person;
 use serde::{Deserialize, Serialize};
 
@@ -65,13 +65,13 @@ pub struct Kept {
 struct Stored {
     version: u32,
     person: Person,
-    sealed: String,
+    encrypted: String,
     checked_at: i64,
 }
 
 /// What re-checks share.
 pub(super) struct Rechecks {
-    seal: Option<Seal>,
+    data_key: Option<DataKey>,
     /// Who asks for which key now.
     turns: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
     /// When a provider could not be asked.
@@ -86,9 +86,9 @@ impl Kept {
 }
 
 impl Rechecks {
-    /// Without a seal no token is kept on the disk, and no binding re-checked.
-    pub fn new(seal: Option<Seal>) -> Rechecks {
-        Rechecks { seal, turns: Mutex::default(), quiet: Mutex::default() }
+    /// Without a key no token is kept on the disk, and no binding re-checked.
+    pub fn new(data_key: Option<DataKey>) -> Rechecks {
+        Rechecks { data_key, turns: Mutex::default(), quiet: Mutex::default() }
     }
 
     fn turn(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -121,14 +121,14 @@ impl Rechecks {
     }
 
     fn stored(&self, key: &str, kept: &Kept) -> Option<Stored> {
-        let sealed = self.seal.as_ref()?.seal(&bound(key, &kept.person), kept.token.as_bytes())?;
-        let sealed = BASE64_STANDARD.encode(sealed);
-        Some(Stored { version: VERSION, person: kept.person.clone(), sealed, checked_at: kept.checked_at })
+        let encrypted = self.data_key.as_ref()?.encrypt(&bound(key, &kept.person), kept.token.as_bytes())?;
+        let encrypted = BASE64_STANDARD.encode(encrypted);
+        Some(Stored { version: VERSION, person: kept.person.clone(), encrypted, checked_at: kept.checked_at })
     }
 
     fn open(&self, key: &str, stored: &Stored) -> Option<Refresh> {
-        let sealed = BASE64_STANDARD.decode(&stored.sealed).ok()?;
-        let text = self.seal.as_ref()?.open(&bound(key, &stored.person), &sealed)?;
+        let encrypted = BASE64_STANDARD.decode(&stored.encrypted).ok()?;
+        let text = self.data_key.as_ref()?.decrypt(&bound(key, &stored.person), &encrypted)?;
         Refresh::read(&text).filter(|_| stored.version == VERSION)
     }
 }
@@ -165,7 +165,7 @@ impl Login {
             return Some((stored.person, Vouched::Still));
         }
         let Some(token) = self.rechecks.open(key, &stored) else {
-            let why = "its refresh token was sealed by another vault, or changed since".to_owned();
+            let why = "its refresh token was encrypted under another vault, or changed since".to_owned();
             return Some((stored.person, Vouched::NoMore(why)));
         };
         let mut kept = Kept { person: stored.person, token, checked_at: stored.checked_at };

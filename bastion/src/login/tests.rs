@@ -47,7 +47,8 @@ impl Bench {
             UNIX_EPOCH + Duration::from_secs(shown.load(Ordering::Relaxed).try_into().unwrap())
         });
         let (audit, heard) = audit::tests::heard();
-        let login = Arc::new(Login::new(settings, folder.path(), Seal::new(&[7; 32]), clock, audit).unwrap());
+        let login =
+            Arc::new(Login::new(settings, folder.path(), DataKey::new(&[7; 32]), clock, audit).unwrap());
         Bench { login, now, heard, _folder: folder }
     }
 

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::toml_file::{FileRead, Place, Problem, SettingsFault, Source, some_duration};
+use super::{auth::Auth, old_algorithms::OldAlgorithms};
 
 /// The key that opens a target which names none: `bastion init` makes it.
 pub const DEFAULT_KEY: &str = "gateway";
@@ -41,6 +42,10 @@ pub struct TargetTable {
     logins: Spanned<Vec<Name>>,
     default_login: Option<Spanned<Name>>,
     key: Option<Name>,
+    auth: Option<Spanned<String>>,
+    password: Option<Spanned<Name>>,
+    #[serde(default)]
+    weak_algorithms: OldAlgorithms,
     #[serde(default)]
     host_keys: Vec<Spanned<String>>,
     host_keys_file: Option<Spanned<PathBuf>>,
@@ -65,12 +70,22 @@ pub struct TargetSettings {
     pub host_keys: KnownHosts,
     /// How long it may take to connect and let us in.
     pub connect_timeout: Duration,
+    /// By what it lets us in.
+    pub auth: Auth,
+    /// What it alone is offered.
+    pub weak_algorithms: OldAlgorithms,
 }
 
 impl TargetSettings {
-    /// A target with the usual timeout, trusted by `host_keys`.
+    /// A target with the usual timeout, trusted by `host_keys`, opened with its key.
     pub fn new(target: Target, host_keys: KnownHosts) -> Self {
-        TargetSettings { target, host_keys, connect_timeout: CONNECT_TIMEOUT }
+        TargetSettings {
+            target,
+            host_keys,
+            connect_timeout: CONNECT_TIMEOUT,
+            auth: Auth::default(),
+            weak_algorithms: OldAlgorithms::default(),
+        }
     }
 }
 
@@ -172,7 +187,8 @@ fn check(
     };
     let host_keys = check_host_keys(source, &target, &table)?;
     let connect_timeout = table.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
-    Ok(TargetSettings { target, host_keys, connect_timeout })
+    let auth = Auth::read(source, name, table.auth.as_ref(), table.password.as_ref())?;
+    Ok(TargetSettings { target, host_keys, connect_timeout, auth, weak_algorithms: table.weak_algorithms })
 }
 
 /// The key of a target that names none: that of a label which it has, or the default one.

@@ -429,3 +429,26 @@ fn more_variables_than_are_ever_passed_on_are_no_limit() {
     let fault = Bench::with(&format!("[limits]\nenv = 33\n{LOGIN}")).load().unwrap_err().to_string();
     assert!(fault.contains("write 32 or less"), "{fault}");
 }
+
+#[test]
+fn what_opens_a_target_and_what_it_is_offered_is_refused_by_place_where_it_makes_no_sense() {
+    let with = |lines: &str| {
+        let target = "[targets.web1]\naddress = \"h\"\nlogins = [\"root\"]\n";
+        Bench::with(&format!("{LOGIN}\n{target}{lines}"))
+    };
+    for (lines, what, way_out) in [
+        ("auth = \"telnet\"", "targets.web1.auth = \"telnet\": is no way to sign in", "keyboard-interactive"),
+        ("auth = \"password\"", "needs a password of the vault", "bastion key password set web1"),
+        ("password = \"x\"", "is not used: the target is opened with a key", "auth = \"password\""),
+        ("auth = \"key\"\npassword = \"x\"", "is not used", "auth = \"password\""),
+        ("auth = \"password\"\npassword = \"a/b\"", "a name is 1 to 64 letters", ""),
+        ("weak_algorithms = [\"3des-cbc\"]", "\"3des-cbc\" is no algorithm that a target can be offered", ""),
+    ] {
+        let fault = with(lines).fault();
+        assert!(fault.0.contains(what) && fault.1.contains(way_out), "{lines}: {fault:?}");
+    }
+    let settings = with("auth = \"key+keyboard-interactive\"\npassword = \"x\"").load().unwrap();
+    let expected = Password { name: name("x"), interactive: true };
+    assert_eq!(settings.targets.get(&name("web1")).unwrap().auth, Auth::KeyThenPassword(expected));
+    assert_eq!(with("").load().unwrap().targets.get(&name("web1")).unwrap().auth, Auth::Key);
+}

@@ -5,6 +5,9 @@ use std::{fmt, path::PathBuf};
 use super::{FILE, secrets::SECRET_BYTES_MAX, stored::VERSION};
 use crate::secret_file::SecretFileFault;
 
+/// As in the names of targets: no path, no option.
+pub(super) const NAME_BYTES_MAX: usize = 64;
+
 /// What the vault holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -12,6 +15,16 @@ pub enum Kind {
     Key,
     /// Bytes that nobody else may know.
     Secret,
+}
+
+impl Kind {
+    /// Whoever keeps secrets for things that have such names puts a word of his own before them.
+    pub(super) fn name_bytes_max(self) -> usize {
+        match self {
+            Kind::Key => NAME_BYTES_MAX,
+            Kind::Secret => NAME_BYTES_MAX + 32,
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -85,7 +98,8 @@ pub enum VaultFault {
     },
     /// No name for a key or a secret.
     #[error(
-        "{name:?} is no name for a {kind}: 1 to 64 letters, digits, '.', '_' or '-', and a letter or digit first"
+        "{name:?} is no name for a {kind}: 1 to {} letters, digits, '.', '_' or '-', and a letter or digit first",
+        kind.name_bytes_max()
     )]
     NotAName {
         /// What was to be named.
@@ -137,11 +151,11 @@ impl VaultFault {
             }
             VaultFault::File(fault) => fault.way_out(),
             VaultFault::Damaged { .. } | VaultFault::EntryDamaged { .. } => {
-                "restore vault.json from your backup; docs/keys.md says how to begin anew without one".into()
+                "restore vault.json from your backup; docs/master-key.md says how to begin anew without one".into()
             }
             VaultFault::Version { .. } => "run the newer bastion that wrote it".into(),
             VaultFault::WrongMasterKey { .. } => {
-                "give the master key that belongs to this vault; docs/keys.md says what to do if it is lost"
+                "give the master key that belongs to this vault; docs/master-key.md says what to do if it is lost"
                     .into()
             }
             VaultFault::Unknown { kind: Kind::Key, name, .. } => format!("bastion key new {name}"),

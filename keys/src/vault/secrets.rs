@@ -7,7 +7,7 @@ use super::{
     stored::{Encrypted, check_name, cut, decrypt, encrypt, read, secret_bound},
 };
 
-/// What a secret may have at most: a password, a token, a key for a [`Seal`](crate::Seal).
+/// What a secret may have at most: a password, a token, a key for a [`DataKey`](crate::DataKey).
 pub(super) const SECRET_BYTES_MAX: usize = 4096;
 
 impl Vault {
@@ -138,11 +138,12 @@ mod tests {
         vault.put_secret("web1", b"hush").unwrap();
         vault.put_secret("web1", b"hush hush").unwrap();
         vault.put_secret("gateway", &[0xff; 4096]).unwrap();
+        vault.put_secret(&"z".repeat(96), b"1").unwrap();
 
         let vault = Vault::open(&folder, master).unwrap();
         assert_eq!(vault.secret("web1").unwrap().as_slice(), b"hush hush");
         assert_eq!(vault.secret("gateway").unwrap().as_slice(), [0xff; 4096]);
-        assert_eq!(vault.secret_names(), ["gateway", "web1"]);
+        assert_eq!(vault.secret_names(), ["gateway", "web1", &"z".repeat(96)]);
         assert_eq!(Vault::list_secrets(&folder).unwrap(), vault.secret_names());
         assert!(matches!(vault.secret("other"), Err(VaultFault::Unknown { kind: Kind::Secret, .. })));
         vault.load("gateway").unwrap();
@@ -209,11 +210,11 @@ mod tests {
         let (_temporary, folder, master, mut vault) = bench();
         let mut other = Vault::open(&folder, master.clone()).unwrap();
 
-        let first = vault.secret_or_new("seal", 32).unwrap();
+        let first = vault.secret_or_new("token-key", 32).unwrap();
         assert_eq!(first.len(), 32);
-        assert_eq!(other.secret_or_new("seal", 32).unwrap(), first);
-        assert_eq!(vault.secret_or_new("seal", 32).unwrap(), first);
-        assert_eq!(Vault::open(&folder, master).unwrap().secret("seal").unwrap(), first);
+        assert_eq!(other.secret_or_new("token-key", 32).unwrap(), first);
+        assert_eq!(vault.secret_or_new("token-key", 32).unwrap(), first);
+        assert_eq!(Vault::open(&folder, master).unwrap().secret("token-key").unwrap(), first);
         assert_ne!(vault.secret_or_new("other", 32).unwrap(), first);
     }
 
@@ -221,7 +222,8 @@ mod tests {
     fn many_that_ask_for_a_new_secret_at_once_get_the_same() {
         let (_temporary, folder, master, _) = bench();
         let asked: Vec<_> = std::thread::scope(|scope| {
-            let ask = || Vault::open(&folder, master.clone()).unwrap().secret_or_new("seal", 32).unwrap();
+            let ask =
+                || Vault::open(&folder, master.clone()).unwrap().secret_or_new("token-key", 32).unwrap();
             let asks: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
             asks.into_iter().map(|ask| ask.join().unwrap()).collect()
         });
@@ -238,9 +240,9 @@ mod tests {
             assert!(matches!(vault.put_secret("web1", secret), Err(VaultFault::SecretSize { .. })));
         }
         for length in [0, 4097, usize::MAX] {
-            assert!(matches!(vault.secret_or_new("seal", length), Err(VaultFault::SecretSize { .. })));
+            assert!(matches!(vault.secret_or_new("token-key", length), Err(VaultFault::SecretSize { .. })));
         }
-        for name in ["", "../x", "-x", "a\0b", &"a".repeat(65)] {
+        for name in ["", "../x", "-x", "a\0b", &"a".repeat(97)] {
             let fault = vault.put_secret(name, b"hush").unwrap_err();
             assert!(matches!(fault, VaultFault::NotAName { kind: Kind::Secret, .. }), "{fault}");
             vault.secret_or_new(name, 32).unwrap_err();

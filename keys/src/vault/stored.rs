@@ -6,8 +6,8 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::{KeyInfo, Kind, VaultFault};
-use crate::{MasterKey, seal, secret_file};
+use super::{KeyInfo, Kind, VaultFault, fault::NAME_BYTES_MAX};
+use crate::{MasterKey, data_key, secret_file};
 
 /// What the file says it is.
 const FORMAT: &str = "bastion vault";
@@ -20,9 +20,6 @@ const VERSION_WITHOUT_SECRETS: u32 = 1;
 
 /// Encrypted beside the keys: what tells a wrong master key from a damaged entry.
 const PROBE: &[u8] = b"the master key is right";
-
-/// As in the names of targets: no path, no option.
-const NAME_BYTES_MAX: usize = 64;
 
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,7 +104,7 @@ pub(super) fn check_name(kind: Kind, name: &str) -> Result<(), VaultFault> {
     let bytes = name.as_bytes();
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
     let right = bytes.first().is_some_and(u8::is_ascii_alphanumeric)
-        && bytes.len() <= NAME_BYTES_MAX
+        && bytes.len() <= kind.name_bytes_max()
         && bytes.iter().all(plain);
     if right { Ok(()) } else { Err(VaultFault::NotAName { kind, name: cut(name) }) }
 }
@@ -131,11 +128,11 @@ fn probe_bound() -> Vec<u8> {
 
 /// The nonce is random: with a few thousand encryptions in a vault's life, two alike are not to be met.
 pub(super) fn encrypt(master: &MasterKey, bound: &[u8], plain: &[u8]) -> Option<Encrypted> {
-    let (nonce, text) = seal::encrypt(master.bytes(), bound, plain)?;
+    let (nonce, text) = data_key::encrypt(master.bytes(), bound, plain)?;
     Some(Encrypted { nonce: BASE64_STANDARD.encode(nonce), text: BASE64_STANDARD.encode(text) })
 }
 
 pub(super) fn decrypt(master: &MasterKey, bound: &[u8], encrypted: &Encrypted) -> Option<Zeroizing<Vec<u8>>> {
     let nonce = BASE64_STANDARD.decode(&encrypted.nonce).ok()?;
-    seal::decrypt(master.bytes(), bound, &nonce, BASE64_STANDARD.decode(&encrypted.text).ok()?)
+    data_key::decrypt(master.bytes(), bound, &nonce, BASE64_STANDARD.decode(&encrypted.text).ok()?)
 }

@@ -122,7 +122,7 @@ async fn a_sign_in_that_binds_no_key_leaves_its_token_with_its_connection() {
 }
 
 #[tokio::test]
-async fn a_token_is_no_good_under_another_seal_key_or_person_and_lies_nowhere_in_clear() {
+async fn a_token_is_no_good_under_another_vault_key_or_person_and_lies_nowhere_in_clear() {
     let (bench, provider) = signed_in().await;
     let stored = bench.login.bindings.refresh.get(fingerprint(&key(1))).unwrap().unwrap();
     for secret in provider.seen().secrets {

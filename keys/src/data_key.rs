@@ -10,31 +10,31 @@ const KEY_BYTES: usize = 32;
 ///
 /// Each text is bound to what it is for: what was encrypted for one purpose opens for no other.
 #[derive(Clone)]
-pub struct Seal(Zeroizing<[u8; KEY_BYTES]>);
+pub struct DataKey(Zeroizing<[u8; KEY_BYTES]>);
 
-impl Seal {
+impl DataKey {
     /// From 32 secret bytes, as [`Vault::secret_or_new`](crate::Vault::secret_or_new) makes them; none from any other
     /// number of bytes.
-    pub fn new(secret: &[u8]) -> Option<Seal> {
+    pub fn new(secret: &[u8]) -> Option<DataKey> {
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         if secret.len() != KEY_BYTES {
             return None;
         }
         key.copy_from_slice(secret);
-        Some(Seal(key))
+        Some(DataKey(key))
     }
 
     /// The nonce, the encrypted text and its tag; none if the system's cryptography fails.
     ///
     /// The nonce is random, 96 bits: good for four thousand million texts under one secret (NIST SP 800-38D, 8.3).
-    pub fn seal(&self, bound: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+    pub fn encrypt(&self, bound: &[u8], text: &[u8]) -> Option<Vec<u8>> {
         let (nonce, text) = encrypt(self.0.as_slice(), bound, text)?;
         Some([nonce.as_slice(), &text].concat())
     }
 
     /// The text again; none if it was encrypted under another secret, for something else, or changed since.
-    pub fn open(&self, bound: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let (nonce, text) = sealed.split_at_checked(NONCE_LEN)?;
+    pub fn decrypt(&self, bound: &[u8], encrypted: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, text) = encrypted.split_at_checked(NONCE_LEN)?;
         decrypt(self.0.as_slice(), bound, nonce, text.to_vec())
     }
 }
@@ -65,41 +65,41 @@ mod tests {
 
     #[test]
     fn what_was_encrypted_opens_under_the_same_secret_for_the_same_purpose_alone() {
-        let (seal, other) = (Seal::new(&[1; 32]).unwrap(), Seal::new(&[2; 32]).unwrap());
-        let sealed = seal.seal(b"token of alice", b"hush").unwrap();
+        let (key, other) = (DataKey::new(&[1; 32]).unwrap(), DataKey::new(&[2; 32]).unwrap());
+        let encrypted = key.encrypt(b"token of alice", b"hush").unwrap();
 
-        assert_eq!(seal.open(b"token of alice", &sealed).unwrap().as_slice(), b"hush");
-        assert!(seal.open(b"token of mallory", &sealed).is_none());
-        assert!(other.open(b"token of alice", &sealed).is_none());
-        assert!(!sealed.windows(4).any(|window| window == b"hush"));
+        assert_eq!(key.decrypt(b"token of alice", &encrypted).unwrap().as_slice(), b"hush");
+        assert!(key.decrypt(b"token of mallory", &encrypted).is_none());
+        assert!(other.decrypt(b"token of alice", &encrypted).is_none());
+        assert!(!encrypted.windows(4).any(|window| window == b"hush"));
     }
 
     #[test]
     fn what_was_changed_or_cut_does_not_open() {
-        let seal = Seal::new(&[1; 32]).unwrap();
-        let sealed = seal.seal(b"", b"hush").unwrap();
+        let key = DataKey::new(&[1; 32]).unwrap();
+        let encrypted = key.encrypt(b"", b"hush").unwrap();
 
-        for place in 0..sealed.len() {
-            let mut changed = sealed.clone();
+        for place in 0..encrypted.len() {
+            let mut changed = encrypted.clone();
             changed[place] ^= 1;
-            assert!(seal.open(b"", &changed).is_none(), "byte {place}");
-            assert!(seal.open(b"", &sealed[..place]).is_none(), "cut at {place}");
+            assert!(key.decrypt(b"", &changed).is_none(), "byte {place}");
+            assert!(key.decrypt(b"", &encrypted[..place]).is_none(), "cut at {place}");
         }
-        assert_eq!(seal.open(b"", &sealed).unwrap().as_slice(), b"hush");
+        assert_eq!(key.decrypt(b"", &encrypted).unwrap().as_slice(), b"hush");
     }
 
     #[test]
     fn no_two_are_alike_and_nothing_may_be_encrypted_too() {
-        let seal = Seal::new(&[1; 32]).unwrap();
+        let key = DataKey::new(&[1; 32]).unwrap();
 
-        assert_ne!(seal.seal(b"", b"hush"), seal.seal(b"", b"hush"));
-        assert!(seal.open(b"", &seal.seal(b"", b"").unwrap()).unwrap().is_empty());
+        assert_ne!(key.encrypt(b"", b"hush"), key.encrypt(b"", b"hush"));
+        assert!(key.decrypt(b"", &key.encrypt(b"", b"").unwrap()).unwrap().is_empty());
     }
 
     #[test]
-    fn a_secret_of_another_length_makes_no_seal() {
+    fn a_secret_of_another_length_makes_no_data_key() {
         for length in [0, 16, 31, 33, 64] {
-            assert!(Seal::new(&vec![1; length]).is_none(), "{length}");
+            assert!(DataKey::new(&vec![1; length]).is_none(), "{length}");
         }
     }
 }
