@@ -35,6 +35,12 @@ impl Severing {
         self.0.writer.wake();
     }
 
+    /// Whether it is cut.
+    #[cfg(test)]
+    pub fn is_cut(&self) -> bool {
+        self.check().is_err()
+    }
+
     fn check(&self) -> io::Result<()> {
         if self.0.cut.load(SeqCst) { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
     }

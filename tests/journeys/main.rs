@@ -17,6 +17,7 @@ mod limits;
 mod log_in;
 mod plain_names;
 mod play;
+mod raw_floods;
 mod raw_sign_in;
 mod reload;
 mod run;
