@@ -18,6 +18,7 @@ mod log_in;
 mod plain_names;
 mod play;
 mod raw_floods;
+mod raw_packets;
 mod raw_sign_in;
 mod reload;
 mod run;
