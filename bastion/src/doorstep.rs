@@ -114,22 +114,21 @@ mod tests {
 
     struct Guest {
         place: Option<Place>,
-        severing: Severing,
         stage: watch::Sender<Stage>,
     }
 
     impl Bench {
         fn comes(&self, from: &str) -> Guest {
-            let severing = Severing::default();
             let (stage, staged) = watch::channel(Stage::Unknown);
-            let place = self.0.admit(from.parse().unwrap(), severing.clone(), staged, 4, 3);
-            Guest { place, severing, stage }
+            let place = self.0.admit(from.parse().unwrap(), Severing::default(), staged, 4, 3);
+            Guest { place, stage }
         }
     }
 
     impl Guest {
         fn stands(&self) -> bool {
-            self.place.is_some() && !self.severing.is_cut()
+            let held = |place: &Place| place.doorstep.locked().places.contains_key(&place.number);
+            self.place.as_ref().is_some_and(held)
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use tests::world::{
     Caller, LONG, SHORT, Setup, TestBastion,
-    raw::{Answer, Key, Next, Offer, Raw, Words, msg},
+    raw::{Answer, Key, Next, Offer, Raw, Words, msg, sign_in},
     tier, within,
 };
 
@@ -226,4 +226,38 @@ fn who_begins_new_keys_and_floods_is_cut() {
     }
     raw.expect_end(SHORT);
     bastion.grows_less_than(before, GROWTH_KIB_MAX, Duration::ZERO);
+}
+
+/// Who says goodbye and does not hang up would keep her sessions for ever: nobody asks any more whether she is there.
+#[test]
+fn who_says_goodbye_and_stays_is_hung_up_on() {
+    let bastion = TestBastion::start();
+    let key = Key::of(1);
+    drop(sign_in(&bastion, "ana", &key));
+    type Goodbye = fn(&mut Raw) -> Vec<u8>;
+    let goodbyes: [(&str, Goodbye); 2] = [
+        ("DISCONNECT", |raw| {
+            let goodbye = Words::of(msg::DISCONNECT).number(11).string("bye").string("").done();
+            raw.packet(&goodbye)
+        }),
+        ("a packet of nothing", |raw| raw.sealed(0, vec![])),
+    ];
+    for (what, goodbye) in goodbyes {
+        let mut raw = Raw::at_the_door(bastion.port());
+        assert_eq!(raw.prove("ana", &key), Answer::Success);
+        let channel = raw.open().expect("a channel");
+        let exec = Words::of(msg::CHANNEL_REQUEST).number(channel).string("exec").truth(true);
+        raw.send(&exec.string("web1 cat").done()).unwrap();
+        within(SHORT, "the session", || {
+            bastion.sessions_of("ana").iter().any(|session| session["state"] == "live").then_some(())
+        });
+
+        let goodbye = goodbye(&mut raw);
+        raw.say(&goodbye).unwrap();
+        // She says nothing more, so it is not that which ends it.
+        within(SHORT, &format!("the end of her session after {what}"), || {
+            bastion.sessions_of("ana").iter().all(|session| session["state"] != "live").then_some(())
+        });
+        drop(raw);
+    }
 }
