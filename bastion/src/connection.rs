@@ -186,6 +186,8 @@ impl server::Handler for Connection {
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         self.user = user.to_owned();
+        // A sign-in that was under way for another key, or name, is dropped, and with it the time that it had.
+        self.shared.stage.send_replace(Stage::Unknown);
         Ok(self.sign_in.key_proven(user, key.public_key).await.into())
     }
 

@@ -12,6 +12,7 @@ mod demo;
 mod demo_issuer;
 mod demo_target;
 mod dial;
+mod doorstep;
 mod explain;
 mod failure;
 mod front_desk;

@@ -13,12 +13,12 @@ use tokio::{
 
 use crate::{
     connection::{Connection, Shared, Stage},
+    doorstep::{Doorstep, Place},
     hello::{self, Hello},
     house::House,
     severable::{Severable, Severing},
     spare_memory,
     squeeze::Squeeze,
-    strangers::{Stranger, Strangers},
     wire,
 };
 
@@ -29,10 +29,10 @@ const DRAIN_MAX: Duration = Duration::from_secs(15);
 
 /// Accepts connections until `stop` says so, then tells the open sessions and waits for them.
 pub async fn serve(house: Arc<House>, doors: Vec<TcpListener>, mut stop: watch::Receiver<bool>) {
-    let strangers = Arc::new(Strangers::default());
+    let doorstep = Arc::new(Doorstep::default());
     let mut accepting = tokio::task::JoinSet::new();
     for door in doors {
-        accepting.spawn(accept(house.clone(), door, strangers.clone()));
+        accepting.spawn(accept(house.clone(), door, doorstep.clone()));
     }
     let giver = house.clone();
     accepting.spawn(async move { spare_memory::give_back(&giver.ended).await });
@@ -45,18 +45,25 @@ pub async fn serve(house: Arc<House>, doors: Vec<TcpListener>, mut stop: watch::
     house.live.drained(DRAIN_MAX).await;
 }
 
-async fn accept(house: Arc<House>, door: TcpListener, strangers: Arc<Strangers>) {
+async fn accept(house: Arc<House>, door: TcpListener, doorstep: Arc<Doorstep>) {
     loop {
         match door.accept().await {
             Ok((stream, source)) => {
                 let limits = house.rules().settings.limits;
-                let Some(stranger) =
-                    strangers.admit(source.ip(), limits.unauthenticated, limits.unauthenticated_per_address)
-                else {
+                let severing = Severing::default();
+                let (stage, staged) = watch::channel(Stage::Unknown);
+                let place = doorstep.admit(
+                    source.ip(),
+                    severing.clone(),
+                    staged,
+                    limits.unauthenticated,
+                    limits.unauthenticated_per_address,
+                );
+                let Some(place) = place else {
                     tracing::warn!(%source, "too many connections that have not signed in; one refused");
                     continue;
                 };
-                tokio::spawn(greet(house.clone(), stream, source, stranger));
+                tokio::spawn(greet(house.clone(), stream, source, severing, stage, place));
             }
             Err(fault) => {
                 tracing::error!("accepting connections: {fault}; trying again");
@@ -67,13 +74,19 @@ async fn accept(house: Arc<House>, door: TcpListener, strangers: Arc<Strangers>)
 }
 
 /// Serves one connection. A panic in it ends this task alone.
-async fn greet(house: Arc<House>, stream: TcpStream, source: SocketAddr, stranger: Stranger) {
+async fn greet(
+    house: Arc<House>,
+    stream: TcpStream,
+    source: SocketAddr,
+    severing: Severing,
+    stage: watch::Sender<Stage>,
+    place: Place,
+) {
     if let Err(fault) = stream.set_nodelay(true) {
         tracing::debug!(%source, "nodelay: {fault}");
     }
-    let severing = Severing::default();
     let squeeze = Squeeze::default();
-    let (stage, staged) = watch::channel(Stage::Unknown);
+    let staged = stage.subscribe();
     let shared = Arc::new(Shared {
         source,
         id: archive::new_id().to_string(),
@@ -103,7 +116,7 @@ async fn greet(house: Arc<House>, stream: TcpStream, source: SocketAddr, strange
             None
         }
     };
-    drop(stranger);
+    drop(place);
     let done = match done {
         Some(done) => done,
         None => talk.await,

@@ -2,6 +2,10 @@
 //!
 //! russh runs a connection in a task of its own, which is given no way to stop it: a peer that neither reads nor
 //! writes would keep it for ever. Cut, the stream fails both ways at once, and the task ends by itself.
+//!
+//! Nor does russh end a connection that was said goodbye on, from either side, before the peer hangs up: it waits, asks
+//! no more whether anybody is there, and the sessions of that connection live on. So a goodbye cuts it too, a little
+//! later.
 
 use std::{
     io,
@@ -10,11 +14,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use futures::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Who was told that it is over has this long to read it and to hang up.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Cuts a [`Severable`].
 #[derive(Clone, Default)]
@@ -79,7 +87,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Severable<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let said = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+        let severing = self.severing.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(FAREWELL).await;
+            severing.cut();
+        });
+        Poll::Ready(said)
     }
 }
 

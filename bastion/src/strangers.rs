@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// What strangers hold, as connections of which nobody knows yet whose they are: bounded in all, and per address.
+/// What strangers hold, as codes of a provider that they asked for: bounded in all, and per address.
 #[derive(Default)]
 pub struct Strangers(Mutex<HashMap<IpAddr, usize>>);
 
@@ -46,7 +46,7 @@ impl Drop for Stranger {
 }
 
 /// Who has an IPv6 address has a /64 of them.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & !u128::from(u64::MAX)).into()),
         v4 => v4,

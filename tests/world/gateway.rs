@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    Caller, Done, LONG, Program, SHORT, TestTarget, built, bytes_of, free_port, scratch, target::greets,
-    within,
+    Caller, Done, LONG, Program, SHORT, TestTarget, built, bytes_of, free_port, raw::code_of, scratch,
+    target::greets, within,
 };
 use crate::provider::Provider;
 
@@ -430,18 +430,7 @@ pub fn person(name: &str) -> Value {
 /// The code that a sign-in shows: two groups of letters, with a hyphen.
 #[track_caller]
 pub fn user_code(ssh: &Program) -> String {
-    within(LONG, &format!("a code in {:?}", ssh.out.text()), || {
-        let is_code = |word: &&str| {
-            let halves: Vec<&str> = word.split('-').collect();
-            let letters = |half: &&str| {
-                half.len() >= 4 && half.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
-            };
-            halves.len() == 2 && halves.iter().all(letters)
-        };
-        let text = ssh.out.text();
-        let code = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').find(is_code);
-        code.map(str::to_owned)
-    })
+    within(LONG, &format!("a code in {:?}", ssh.out.text()), || code_of(&ssh.out.text()))
 }
 
 /// Presses Enter at every prompt until the program has ended.

@@ -9,6 +9,7 @@ mod gateway;
 mod heard;
 mod places;
 mod program;
+pub mod raw;
 mod record;
 mod target;
 mod tier;

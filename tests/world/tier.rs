@@ -15,6 +15,16 @@ pub struct Tier {
     pub sftp: u64,
     /// Megabytes of the conformance suite's large transfers.
     pub conformance_mb: u32,
+    /// Steps of a sign-in that are tried in every order.
+    pub sign_in_steps: usize,
+    /// Rounds in which the times of two answers are compared.
+    pub timing_rounds: usize,
+    /// Connections that stop half-way, one after the other.
+    pub half_open: usize,
+    /// Seconds that a flood, or the mutator, goes on.
+    pub flood_seconds: u64,
+    /// Messages of one kind that are sent without reading anything.
+    pub flood_packets: usize,
     /// Whether packages are built.
     pub packages: bool,
 }
@@ -26,6 +36,11 @@ const CI: Tier = Tier {
     gets: 3,
     sftp: 96 << 20,
     conformance_mb: 16,
+    sign_in_steps: 3,
+    timing_rounds: 7,
+    half_open: 500,
+    flood_seconds: 3,
+    flood_packets: 100_000,
     packages: false,
 };
 
@@ -36,6 +51,11 @@ const LONG: Tier = Tier {
     gets: 20,
     sftp: 256 << 20,
     conformance_mb: 64,
+    sign_in_steps: 4,
+    timing_rounds: 25,
+    half_open: 5000,
+    flood_seconds: 20,
+    flood_packets: 1_000_000,
     packages: true,
 };
 
