@@ -4,6 +4,8 @@
 //! waits, save for sign-in (before any channel exists) and for the brake of the squeeze. What a channel asks for is
 //! heard by its own task, in order, from its queue; the calls here only give the replies that the protocol wants.
 
+mod open;
+
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -16,12 +18,15 @@ use std::{
 };
 
 use futures::FutureExt;
-use gate::{Env, Forwarding, Notice, Printable, exit_code};
+use gate::{Env, Forwarding, Notice, Principal, Printable, exit_code};
 use russh::{
     Channel, ChannelId, ChannelOpenFailure, Sig,
+    keys::Certificate,
     server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, VerifiedPublicKey},
 };
 use tokio::sync::watch;
+
+use open::Open;
 
 use crate::{
     audit::{self, Act},
@@ -182,7 +187,20 @@ impl server::Handler for Connection {
 
     async fn auth_publickey(&mut self, user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
         self.user = user.to_owned();
-        Ok(self.sign_in.key_proven(user, key.public_key).into())
+        let rules = self.house.rules();
+        Ok(self.sign_in.key_shown(user, key.public_key, &rules.settings.login.certificates).into())
+    }
+
+    /// russh has verified both signatures, and looked at the dates.
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        certificate: &Certificate,
+    ) -> Result<Auth, russh::Error> {
+        self.user = user.to_owned();
+        let rules = self.house.rules();
+        let trusted = &rules.settings.login.certificates;
+        Ok(self.sign_in.certificate_proven(user, certificate, trusted).await.into())
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -224,6 +242,7 @@ impl server::Handler for Connection {
             connection: self.shared.id.clone(),
             key: principal.key.clone(),
             at_provider: principal.signed_in_at,
+            certificate: audit::certificate(principal),
         });
         if let Err(fault) = written.await {
             tracing::error!(connection = %self.shared.id, "ended: {fault}");
@@ -251,6 +270,12 @@ impl server::Handler for Connection {
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
         let Some(principal) = self.sign_in.principal().cloned() else { return Ok(()) };
+        if let Some(why) = self.sign_in.lapsed(&self.house.rules().settings.login.certificates) {
+            // A stock client that shares the connection calls anew then, with whatever certificate it has by now.
+            tracing::info!(connection = %self.shared.id, user = %principal.name, "a channel is refused: {why}");
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            return session.debug(true, &format!("bastion: {why}"), "en");
+        }
         let most = self.house.rules().settings.limits.channels_per_connection;
         self.opened += 1;
         if self.shared.channels.load(Relaxed) >= most || self.opened > CHANNELS_IN_ALL_MAX {
@@ -312,7 +337,8 @@ impl server::Handler for Connection {
         _: &[(russh::Pty, u32)],
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
-        match self.is_to_start(channel) {
+        let may = self.sign_in.principal().is_some_and(Principal::may_have_terminal);
+        match may && self.is_to_start(channel) {
             true => session.channel_success(channel),
             false => session.channel_failure(channel),
         }
@@ -465,21 +491,5 @@ async fn apologise(handle: &server::Handle, channel: ChannelId) {
     };
     if told.await.is_err() {
         tracing::debug!("the connection of a session that panicked is gone too");
-    }
-}
-
-/// A channel that counts as open for as long as this lives.
-struct Open(Arc<Shared>);
-
-impl Open {
-    fn count(shared: &Arc<Shared>) -> Open {
-        shared.channels.fetch_add(1, Relaxed);
-        Open(shared.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.channels.fetch_sub(1, Relaxed);
     }
 }

@@ -6,6 +6,8 @@
 
 mod answer;
 mod bindings;
+mod certificate;
+mod certified;
 mod clock;
 mod device;
 mod http;
@@ -25,6 +27,7 @@ pub use device::{Invitation, Outcome};
 pub use names::{NameOwner, Whose};
 pub use oidc::{Identity, ProviderFault};
 
+use certificate::Certified;
 use device::{Flow, Progress};
 use oidc::Provider;
 
@@ -96,6 +99,7 @@ struct KeyProof {
 enum Proof {
     Bound(KeyProof, Binding),
     Fresh(Option<KeyProof>, Identity),
+    Certified(Certified),
 }
 
 impl Proof {
@@ -113,6 +117,7 @@ impl Proof {
                 signed_in_at: binding.created_at,
                 amr: binding.amr.clone(),
                 acr: binding.acr.clone(),
+                certificate: None,
             },
             Proof::Fresh(key, identity) => Principal {
                 issuer: identity.issuer.clone(),
@@ -125,7 +130,9 @@ impl Proof {
                 signed_in_at: now,
                 amr: identity.amr.clone(),
                 acr: identity.acr.clone(),
+                certificate: None,
             },
+            Proof::Certified(certified) => certified.principal(source),
         }
     }
 }
@@ -164,6 +171,7 @@ pub struct SignIn {
     flows: u32,
     is_refusal_written: bool,
     newly_bound: Option<NewKey>,
+    certificates: certified::Shown,
     state: State,
 }
 
@@ -178,6 +186,7 @@ impl SignIn {
             flows: 0,
             is_refusal_written: false,
             newly_bound: None,
+            certificates: certified::Shown::default(),
             state: State::Nothing,
         }
     }
@@ -263,7 +272,7 @@ impl SignIn {
             self.name = Caller::parse(user).ok().map(|caller| caller.name.folded());
             self.state = State::Nothing;
         }
-        self.name.is_some()
+        self.name.is_some() && !self.certificates.is_barred
     }
 
     /// Whether the user name that was given is this one.
@@ -447,6 +456,7 @@ impl SignIn {
             State::Asking { .. } => "left before the sign-in was confirmed",
             State::Nothing | State::Over { .. } | State::SignedIn { .. } => "left without a proof",
         };
+        let why = &self.certificates.with(why);
         tracing::info!(source = %self.source, user = audit::shown(&self.user), key = self.key(), "not signed in: {why}");
         self.refused(why);
     }

@@ -14,6 +14,7 @@ mod demo_target;
 mod dial;
 mod explain;
 mod failure;
+mod forced;
 mod front_desk;
 mod hello;
 mod house;

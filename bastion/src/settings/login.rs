@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use openidconnect::url::{Host, Url};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::toml_file::duration;
+use super::{certificates::Certificates, toml_file::duration};
 
 /// `[login]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -47,6 +47,9 @@ pub struct Login {
     /// Certificates (PEM) of a private authority that the provider's own is signed by.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+    /// Whose certificates let their holders in, without the provider.
+    #[serde(default)]
+    pub certificates: Certificates,
 }
 
 /// How a person is asked to sign in.
@@ -96,6 +99,7 @@ impl Login {
             prompt: Prompt::default(),
             flow: Flow::default(),
             ca_file: None,
+            certificates: Certificates::default(),
         }
     }
 
