@@ -21,7 +21,7 @@ use futures::FutureExt;
 use gate::{Env, Forwarding, Notice, Principal, Printable, exit_code};
 use russh::{
     Channel, ChannelId, ChannelOpenFailure, Sig,
-    keys::Certificate,
+    keys::{Algorithm, Certificate},
     server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, VerifiedPublicKey},
 };
 use tokio::sync::watch;
@@ -173,7 +173,7 @@ impl server::Handler for Connection {
     async fn auth_publickey_offered(
         &mut self,
         user: &str,
-        _: PublicKeyOffer<'_>,
+        offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
         self.key_offers += 1;
         let most = self.house.rules().settings.limits.key_offers;
@@ -181,6 +181,11 @@ impl server::Handler for Connection {
             let (connection, user) = (&self.shared.id, Printable::of(user));
             tracing::warn!(%connection, %user, "ended: more than {most} keys offered (limits.key_offers)");
             return Err(russh::Error::Disconnect);
+        }
+        // russh verifies such signatures, whatever algorithms it was told to prefer.
+        if matches!(offer.algorithm, Algorithm::Rsa { hash: None } | Algorithm::Dsa) {
+            tracing::info!(connection = %self.shared.id, "a key was offered with signatures that can be forged");
+            return Ok(Auth::reject());
         }
         Ok(Auth::Accept)
     }

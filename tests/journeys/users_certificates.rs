@@ -40,6 +40,21 @@ impl Authority {
     }
 }
 
+/// Says `:whoami` with asyncssh, which signs with the algorithm that it is told, whatever the server would like.
+const ASYNCSSH: &str = r#"
+import asyncio, sys, warnings
+warnings.filterwarnings("ignore")
+import asyncssh
+
+async def main():
+    port, key, algorithm = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    options = dict(username="ana", client_keys=[key], signature_algs=[algorithm], known_hosts=None, config=None)
+    async with asyncssh.connect("127.0.0.1", port, preferred_auth="publickey", **options) as connection:
+        print((await connection.run(":whoami")).stdout)
+
+asyncio.run(main())
+"#;
+
 /// What the trail has of this kind, once it has so many.
 #[track_caller]
 fn trail(bastion: &TestBastion, act: &str, many: usize) -> Vec<Value> {
@@ -253,4 +268,34 @@ fn an_authority_that_is_dropped_opens_nothing_more_on_open_connections() {
     first.send("still here\n");
     first.out.wait("got still here\n", SHORT);
     assert_eq!(first.done(SHORT).code, Some(0), "an open session goes on");
+}
+
+#[test]
+fn a_signature_with_sha_1_proves_no_key() {
+    let authority = Authority::new();
+    let bastion = authority.trusted();
+    let ana = bastion.stranger("ana");
+    for file in ["id", "id.pub"] {
+        fs::remove_file(ana.path(file)).unwrap();
+    }
+    let rsa = ["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f"];
+    let made = Command::new("ssh-keygen").args(rsa).arg(ana.path("id")).status();
+    assert!(made.expect("ssh-keygen runs").success());
+    authority.certifies(&ana, &["-n", "ana"]);
+    let python =
+        std::env::var("NEW_PY").expect("NEW_PY names a python with asyncssh, as tests/run installs it");
+    let signed_with = |algorithm: &str| {
+        let mut client = Command::new(&python);
+        client.args(["-c", ASYNCSSH, &bastion.port().to_string()]).arg(ana.path("id")).arg(algorithm);
+        Program::start_with(&mut client, Stdio::null()).done(LONG)
+    };
+
+    assert!(signed_with("rsa-sha2-512").text().starts_with("name     ana\n"));
+    let refused = signed_with("ssh-rsa");
+    assert!(refused.err.contains("PermissionDenied") && refused.out.is_empty(), "{refused:?}");
+    bastion.logged("a key was offered with signatures that can be forged");
+    assert!(
+        !bastion.log().contains("the key is not bound"),
+        "a key without its certificate is not proven either"
+    );
 }
