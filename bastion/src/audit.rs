@@ -29,7 +29,7 @@ use crate::{
     settings::FileRead,
 };
 
-pub use act::{Act, By, FileSum, person};
+pub use act::{Act, By, FileSum, certificate, person};
 pub use command::{AuditArgs, run, write_as_command};
 
 use act::Entry;
@@ -278,6 +278,8 @@ fn header() -> Header {
         person: Person::default(),
         source: String::new(),
         key: None,
+        certificate: None,
+        asked: None,
         connection: String::new(),
         target: String::new(),
         address: String::new(),

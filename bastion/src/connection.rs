@@ -4,6 +4,9 @@
 //! waits, save for sign-in (before any channel exists) and for the brake of the squeeze. What a channel asks for is
 //! heard by its own task, in order, from its queue; the calls here only give the replies that the protocol wants.
 
+mod farewell;
+mod open;
+
 use std::{
     collections::HashMap,
     net::SocketAddr,
@@ -12,23 +15,26 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
-use gate::{Ending, Env, Forwarding, Notice, Printable, exit_code};
+use gate::{Env, Forwarding, Notice, Principal, Printable};
 use russh::{
     Channel, ChannelId, ChannelOpenFailure, Sig,
+    keys::{Algorithm, Certificate},
     server::{self, Auth, ChannelOpenHandle, Msg, PublicKeyOffer, Response, VerifiedPublicKey},
 };
 use tokio::sync::watch;
+
+use farewell::{apologise, end_when_told};
+use open::Open;
 
 use crate::{
     audit::{self, Act},
     front_desk,
     house::House,
-    live::{Holder, Known, Orders, Place},
+    live::{Holder, Known, Place},
     login::{InteractiveAnswer, SignIn},
     severable::Severing,
     squeeze::Squeeze,
@@ -41,9 +47,6 @@ const REFUSALS_MAX: usize = 200;
 /// Channels that one connection opens in all, at most: russh 0.65.1 keeps some 5 KB of each that we closed first, for as
 /// long as the connection lives.
 const CHANNELS_IN_ALL_MAX: u32 = 10_000;
-
-/// A connection whose person is to go ends so much later than its sessions.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What other tasks may know of a connection.
 pub struct Shared {
@@ -172,7 +175,7 @@ impl server::Handler for Connection {
     async fn auth_publickey_offered(
         &mut self,
         user: &str,
-        _: PublicKeyOffer<'_>,
+        offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
         self.key_offers += 1;
         let most = self.house.rules().settings.limits.key_offers;
@@ -181,6 +184,11 @@ impl server::Handler for Connection {
             tracing::warn!(%connection, %user, "ended: more than {most} keys offered (limits.key_offers)");
             return Err(russh::Error::Disconnect);
         }
+        // russh verifies such signatures, whatever algorithms it was told to prefer.
+        if matches!(offer.algorithm, Algorithm::Rsa { hash: None } | Algorithm::Dsa) {
+            tracing::info!(connection = %self.shared.id, "a key was offered with signatures that can be forged");
+            return Ok(Auth::reject());
+        }
         Ok(Auth::Accept)
     }
 
@@ -188,7 +196,21 @@ impl server::Handler for Connection {
         self.user = user.to_owned();
         // A sign-in that was under way for another key, or name, is dropped, and with it the time that it had.
         self.shared.stage.send_replace(Stage::Unknown);
-        Ok(self.sign_in.key_proven(user, key.public_key).await.into())
+        let rules = self.house.rules();
+        Ok(self.sign_in.key_shown(user, key.public_key, &rules.settings.login.certificates).await.into())
+    }
+
+    /// russh has verified both signatures, and looked at the dates.
+    async fn auth_openssh_certificate(
+        &mut self,
+        user: &str,
+        certificate: &Certificate,
+    ) -> Result<Auth, russh::Error> {
+        self.user = user.to_owned();
+        self.shared.stage.send_replace(Stage::Unknown);
+        let rules = self.house.rules();
+        let trusted = &rules.settings.login.certificates;
+        Ok(self.sign_in.certificate_proven(user, certificate, trusted).await.into())
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -233,6 +255,7 @@ impl server::Handler for Connection {
             connection: self.shared.id.clone(),
             key: principal.key.clone(),
             at_provider: principal.signed_in_at,
+            certificate: audit::certificate(principal),
         });
         if let Err(fault) = written.await {
             tracing::error!(connection = %self.shared.id, "ended: {fault}");
@@ -259,6 +282,12 @@ impl server::Handler for Connection {
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
         let Some(caller) = self.caller.clone() else { return Ok(()) };
+        if let Some(why) = self.sign_in.lapsed(&self.house.rules().settings.login.certificates) {
+            // A stock client that shares the connection calls anew then, with whatever certificate it has by now.
+            tracing::info!(connection = %self.shared.id, user = %caller.principal.load().name, "a channel is refused: {why}");
+            reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
+            return session.debug(true, &format!("bastion: {why}"), "en");
+        }
         let most = self.house.rules().settings.limits.channels_per_connection;
         self.opened += 1;
         if self.shared.channels.load(Relaxed) >= most || self.opened > CHANNELS_IN_ALL_MAX {
@@ -320,7 +349,8 @@ impl server::Handler for Connection {
         _: &[(russh::Pty, u32)],
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
-        match self.is_to_start(channel) {
+        let may = self.sign_in.principal().is_some_and(Principal::may_have_terminal);
+        match may && self.is_to_start(channel) {
             true => session.channel_success(channel),
             false => session.channel_failure(channel),
         }
@@ -447,49 +477,5 @@ impl server::Handler for Connection {
         session: &mut server::Session,
     ) -> Result<(), russh::Error> {
         self.refuse_forward(reply, session).await
-    }
-}
-
-/// Ends a connection once its person is not to have it any more: a little later, so that its sessions can say why.
-/// Done, too, when the connection is gone.
-async fn end_when_told(mut orders: watch::Receiver<Orders>, handle: server::Handle) {
-    let Ok(Orders::End(Ending { why, after, .. })) =
-        orders.wait_for(|order| matches!(order, Orders::End(_))).await.map(|order| order.clone())
-    else {
-        return;
-    };
-    tokio::time::sleep(after + FAREWELL).await;
-    if handle.disconnect(russh::Disconnect::ByApplication, why, "en".into()).await.is_err() {
-        tracing::debug!("a connection that was to end had ended");
-    }
-}
-
-/// Ends a channel whose task is gone. Its recording ends as interrupted.
-async fn apologise(handle: &server::Handle, channel: ChannelId) {
-    let line = "\r\nbastion: this session failed inside the bastion, whose log says where; it ends here\r\n";
-    let told = async {
-        handle.extended_data(channel, 1, line).await.map_err(drop)?;
-        handle.exit_status_request(channel, exit_code::BROKEN).await?;
-        handle.eof(channel).await?;
-        handle.close(channel).await
-    };
-    if told.await.is_err() {
-        tracing::debug!("the connection of a session that panicked is gone too");
-    }
-}
-
-/// A channel that counts as open for as long as this lives.
-struct Open(Arc<Shared>);
-
-impl Open {
-    fn count(shared: &Arc<Shared>) -> Open {
-        shared.channels.fetch_add(1, Relaxed);
-        Open(shared.clone())
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.channels.fetch_sub(1, Relaxed);
     }
 }

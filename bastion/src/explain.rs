@@ -99,6 +99,7 @@ fn principal(args: &ExplainArgs, issuer: String, now: i64) -> Principal {
         signed_in_at: now.saturating_sub(ago),
         amr: args.amr.iter().cloned().collect(),
         acr: args.acr.clone(),
+        certificate: None,
     }
 }
 

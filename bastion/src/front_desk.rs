@@ -19,7 +19,7 @@ use crate::{
     answer::{self, Answer},
     audit::{self, Act},
     connection::Shared,
-    dial,
+    dial, forced,
     house::{self, House, Rules},
     live::{Holder, Known, Standing},
     menu::{self, Chosen, Item},
@@ -42,7 +42,7 @@ pub async fn serve(
     handle: server::Handle,
 ) {
     let heard = hear_opening(&house, &shared.id, &mut channel);
-    let (opening, input_ended) = match tokio::time::timeout(UNSAID_MAX, heard).await {
+    let (mut opening, input_ended) = match tokio::time::timeout(UNSAID_MAX, heard).await {
         Ok(Some(heard)) => heard,
         Ok(None) => return,
         Err(_) => {
@@ -54,7 +54,11 @@ pub async fn serve(
     };
     let principal = caller.principal.load_full();
     storm::strike("session", principal.name.as_str());
-    let desk = Desk { rules: house.rules(), house, shared, caller, principal, handle, input_ended };
+    let asked = match forced::hold(&house, &shared, &principal, &mut opening).await {
+        Ok(asked) => asked,
+        Err(notice) => return refuse(channel, opening.pty.is_some(), &notice).await,
+    };
+    let desk = Desk { rules: house.rules(), house, shared, caller, principal, handle, input_ended, asked };
     desk.serve(channel, &user, opening).await;
 }
 
@@ -170,6 +174,8 @@ struct Desk {
     handle: server::Handle,
     /// The client ended its input before it said what to open.
     input_ended: bool,
+    /// What the client asked for, if its certificate has put another command in its place.
+    asked: Option<String>,
 }
 
 impl Desk {
@@ -371,6 +377,8 @@ impl Desk {
             person: audit::person(principal),
             source: self.shared.source.to_string(),
             key: principal.key.clone(),
+            certificate: audit::certificate(principal),
+            asked: self.asked.clone(),
             connection: self.shared.id.clone(),
             target: target.name.to_string(),
             address: format!("{}:{}", target.address, target.port),

@@ -7,6 +7,8 @@
 mod admit;
 mod answer;
 mod bindings;
+mod certificate;
+mod certified;
 mod clock;
 mod device;
 mod http;
@@ -35,6 +37,7 @@ pub use names::{NameOwner, Whose};
 pub use oidc::{Identity, ProviderFault, Refresh};
 pub use recheck::{Kept, Learnt, Vouched};
 
+use certificate::Certified;
 use device::{Flow, Progress};
 use keys::DataKey;
 use providers::Providers;
@@ -121,6 +124,7 @@ struct KeyProof {
 enum Proof {
     Bound(KeyProof, Binding),
     Fresh(Option<KeyProof>, Identity),
+    Certified(Certified),
 }
 
 impl Proof {
@@ -138,6 +142,7 @@ impl Proof {
                 signed_in_at: binding.created_at,
                 amr: binding.amr.clone(),
                 acr: binding.acr.clone(),
+                certificate: None,
             },
             Proof::Fresh(key, identity) => Principal {
                 issuer: identity.issuer.clone(),
@@ -150,7 +155,9 @@ impl Proof {
                 signed_in_at: now,
                 amr: identity.amr.clone(),
                 acr: identity.acr.clone(),
+                certificate: None,
             },
+            Proof::Certified(certified) => certified.principal(source),
         }
     }
 }
@@ -191,6 +198,7 @@ pub struct SignIn {
     newly_bound: Option<NewKey>,
     /// What the provider is asked with again, of a sign-in that bound no key.
     kept: Option<Kept>,
+    certificates: certified::Shown,
     state: State,
 }
 
@@ -206,6 +214,7 @@ impl SignIn {
             is_refusal_written: false,
             newly_bound: None,
             kept: None,
+            certificates: certified::Shown::default(),
             state: State::Nothing,
         }
     }
@@ -303,7 +312,7 @@ impl SignIn {
             self.name = Caller::parse(user).ok().map(|caller| caller.name.folded());
             self.state = State::Nothing;
         }
-        self.name.is_some()
+        self.name.is_some() && !self.certificates.is_barred
     }
 
     /// Whether the user name that was given is this one.
@@ -429,6 +438,7 @@ impl SignIn {
             State::Asking { .. } => "left before the sign-in was confirmed",
             State::Nothing | State::Over { .. } | State::SignedIn { .. } => "left without a proof",
         };
+        let why = &self.certificates.with(why);
         tracing::info!(source = %self.source, user = audit::shown(&self.user), key = self.key(), "not signed in: {why}");
         self.refused(why);
     }

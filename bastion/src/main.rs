@@ -15,6 +15,7 @@ mod dial;
 mod doorstep;
 mod explain;
 mod failure;
+mod forced;
 mod front_desk;
 mod hello;
 mod house;

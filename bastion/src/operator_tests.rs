@@ -137,7 +137,7 @@ fn the_settings_that_init_writes_say_the_true_defaults() {
     let text = fs::read_to_string(bench.path("b/bastion.toml")).unwrap();
     let load = || Settings::load(&bench.path("b/bastion.toml")).unwrap();
     let as_written = load();
-    let without = ["client_secret_file", "ca_file", "banner", "[targets"];
+    let without = ["client_secret_file", "ca_file", "authorities_file", "banner", "[targets"];
     let mut uncommented = String::new();
     for line in text.lines().take_while(|line| !line.starts_with("# Targets stand here")) {
         let bare = line.strip_prefix("# ").unwrap_or(line);

@@ -268,8 +268,17 @@ fn description(summary: &Summary, recording: &OpenRecording) -> String {
         ("groups", person.groups.join(", ")),
         ("from", facts.source.clone()),
         ("key", facts.key.clone().unwrap_or_default()),
+        ("cert", facts.certificate.as_ref().map(certificate).unwrap_or_default()),
         ("where", format!("{}@{} ({})", facts.login, facts.target, facts.address)),
         ("what", format!("{} {}", facts.channel, recording.session().command.as_deref().unwrap_or_default())),
+        (
+            "asked",
+            facts
+                .asked
+                .as_ref()
+                .map(|asked| format!("{asked} (the certificate forced the command)"))
+                .unwrap_or_default(),
+        ),
         ("rule", facts.rule.clone()),
         ("started", local(summary.started_us)),
         ("lasted", duration(summary.duration_us)),
@@ -288,6 +297,10 @@ fn description(summary: &Summary, recording: &OpenRecording) -> String {
         text += &format!("{:10}{}\n", duration(at.as_micros()), printable(label));
     }
     text
+}
+
+fn certificate(shown: &recording::Certificate) -> String {
+    format!("{}, serial {}, of {}", shown.key_id, shown.serial, shown.authority)
 }
 
 /// What a column has room for; `sessions show` has all of it.

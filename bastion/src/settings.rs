@@ -1,6 +1,7 @@
 //! Where to listen, who vouches for people, which targets there are, where to write. Parsed once, checked once.
 
 mod auth;
+mod certificates;
 mod env_allow;
 mod limits;
 mod login;
@@ -21,6 +22,7 @@ use keys::HOST_KEY;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 pub use auth::{Auth, Password};
+pub use certificates::Certificates;
 pub use env_allow::EnvAllow;
 pub use limits::Limits;
 pub use login::{Algorithm, Flow, Issuer, Login, Prompt};
@@ -261,16 +263,17 @@ impl Settings {
             source.parse()?;
         let (targets, more) =
             Targets::read(&source, targets, &source.beside(Path::new(TARGETS_FOLDER)), &keys.by_label)?;
+        let (certificates, authorities) = login.certificates.clone().with_file(&source)?;
         let beside = |path: Option<PathBuf>| path.map(|path| source.beside(&path));
         Ok(Settings {
             file: Some(file.to_owned()),
-            read: std::iter::once(source.as_read()).chain(more).collect(),
+            read: std::iter::once(source.as_read()).chain(more).chain(authorities).collect(),
             given: Vec::new(),
             listen,
             data: source.beside(&data),
             policy: source.beside(&policy),
             keys: Keys { master_key_file: beside(keys.master_key_file), ..keys },
-            login: login.beside(|path| source.beside(path)),
+            login: Login { certificates, ..login.beside(|path| source.beside(path)) },
             ssh: Ssh { host_keys: ssh.host_keys.iter().map(|path| source.beside(path)).collect(), ..ssh },
             limits,
             recording,
@@ -283,11 +286,13 @@ impl Settings {
     /// These, read anew while the server runs, but for what takes a new start: that stays as in `old`, and the log names
     /// what was changed in vain.
     pub fn with_what_stays_of(self, old: &Settings) -> Settings {
+        // Who may vouch is asked anew of each certificate.
+        let login = Login { certificates: self.login.certificates.clone(), ..old.login.clone() };
         let changed = [
             ("listen", self.listen != old.listen && !old.given.contains(&"listen")),
             ("data", self.data != old.data && !old.given.contains(&"data")),
             ("log", self.log != old.log && !old.given.contains(&"log")),
-            ("login", self.login != old.login),
+            ("login", self.login != login),
             ("recording", self.recording != old.recording),
             ("ssh.host_keys", self.ssh.host_keys != old.ssh.host_keys),
         ];
@@ -298,7 +303,7 @@ impl Settings {
             listen: old.listen.clone(),
             data: old.data.clone(),
             log: old.log.clone(),
-            login: old.login.clone(),
+            login,
             recording: old.recording,
             ssh: Ssh { host_keys: old.ssh.host_keys.clone(), ..self.ssh },
             given: old.given.clone(),

@@ -4,8 +4,7 @@ mod bindings;
 
 use std::collections::BTreeSet;
 
-use gate::Principal;
-use gate::{Printable, exit_code, nearest};
+use gate::{Certificate, Principal, Printable, exit_code, nearest};
 use serde_json::{Value, json};
 
 use crate::{
@@ -130,14 +129,16 @@ fn help(knows: &Knows) -> (String, Value) {
 }
 
 fn whoami(knows: &Knows) -> (String, Value) {
-    let Principal { issuer, subject, name, email, groups, source, key, signed_in_at, amr, acr } =
+    let Principal { issuer, subject, name, email, groups, source, key, signed_in_at, amr, acr, certificate } =
         &knows.principal;
     let list = |texts: &BTreeSet<String>| match texts.is_empty() {
         true => "-".to_owned(),
         false => texts.iter().cloned().collect::<Vec<_>>().join(" "),
     };
+    let shown = |c: &Certificate| format!("cert     {}, serial {}\n", c.key_id, c.serial);
+    let certificate_line = certificate.as_ref().map(shown).unwrap_or_default();
     let text = format!(
-        "name     {name}\nissuer   {issuer}\nsubject  {}\ne-mail   {}\ngroups   {}\nfrom     {source}\nkey      {}\namr      {}\nacr      {}\n",
+        "name     {name}\nissuer   {issuer}\nsubject  {}\ne-mail   {}\ngroups   {}\nfrom     {source}\nkey      {}\n{certificate_line}amr      {}\nacr      {}\n",
         Printable::of(subject),
         Printable::of(email.as_deref().unwrap_or("-")),
         Printable::of(&list(groups)),
@@ -148,6 +149,7 @@ fn whoami(knows: &Knows) -> (String, Value) {
     let value = json!({
         "name": name.as_str(), "issuer": issuer, "subject": subject, "email": email, "groups": groups,
         "source": source, "key": key, "signed_in_at": signed_in_at, "amr": amr, "acr": acr,
+        "certificate": certificate.as_ref().map(|c| json!({ "serial": c.serial, "key_id": c.key_id, "ends_at": c.ends_at })),
     });
     (text, value)
 }
@@ -199,6 +201,7 @@ mod tests {
             signed_in_at: 0,
             amr: ["hwk".to_owned(), "mfa".to_owned()].into(),
             acr: Some("urn:example:strong".into()),
+            certificate: None,
         };
         let web1 =
             Item { name: "web1".parse().unwrap(), logins: vec!["root".parse().unwrap()], labels: vec![] };

@@ -26,6 +26,8 @@ fn without_a_terminal(path: &Path) -> Vec<Event> {
             person: Person { name: "ana".into(), ..Person::default() },
             source: "127.0.0.1:5".into(),
             key: None,
+            certificate: None,
+            asked: None,
             connection: "c".into(),
             target: "web1".into(),
             address: "127.0.0.1:22".into(),

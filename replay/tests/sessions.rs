@@ -31,6 +31,8 @@ fn header(layout: Layout, channel: &str) -> Header {
         person: Person { name: "ana".into(), ..Person::default() },
         source: "127.0.0.1:5".into(),
         key: None,
+        certificate: None,
+        asked: None,
         connection: "c".into(),
         target: "web1".into(),
         address: "127.0.0.1:22".into(),

@@ -31,3 +31,4 @@ mod storm;
 mod targets;
 mod time_limits;
 mod unrecorded;
+mod users_certificates;

@@ -117,6 +117,7 @@ fn request(target: Target) -> Request {
             signed_in_at: 0,
             amr: Default::default(),
             acr: None,
+            certificate: None,
         },
         target,
         login: None,

@@ -93,6 +93,7 @@ fn gate(on_terminal: bool) -> Gate {
             signed_in_at: 0,
             amr: Default::default(),
             acr: None,
+            certificate: None,
         },
         target: Target {
             name: name("web1"),

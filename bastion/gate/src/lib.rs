@@ -30,10 +30,10 @@ pub use message::{
 pub use nearest::nearest;
 pub use notice::{Forwarding, Notice, exit_code};
 pub use policy::{
-    Asked, Decision, Denial, ExceptionExplained, Explanation, Grant, Limits, Pattern, Policy, PolicyFault,
-    PolicyProblem, Reachable, RuleExplained, Unmet, Wanted, Why,
+    Asked, Decision, Denial, ExceptionExplained, Explanation, Grant, Limits, Network, NetworkFault, Pattern,
+    Policy, PolicyFault, PolicyProblem, Reachable, RuleExplained, Unmet, Wanted, Why,
 };
-pub use principal::{Name, NameFault, Principal};
+pub use principal::{Certificate, Name, NameFault, Principal};
 pub use printable::Printable;
 pub use request::{Kind, Opening, Opens, Request};
 pub use target::Target;

@@ -20,6 +20,7 @@ use std::{collections::BTreeSet, fmt, time::Duration};
 
 pub use explain::{Asked, ExceptionExplained, Explanation, RuleExplained, Wanted};
 pub use fault::{PolicyFault, PolicyProblem};
+pub use network::{Network, NetworkFault};
 pub use pattern::Pattern;
 use rule::{Action, Exception, Groups, Rule};
 use scope::{Case, KindPattern, Mismatch, Scope};

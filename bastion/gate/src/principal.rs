@@ -93,4 +93,30 @@ pub struct Principal {
     pub amr: BTreeSet<String>,
     /// How far the provider trusts that sign-in, in its own words (the claim `acr`), if it told.
     pub acr: Option<String>,
+    /// The certificate that let her in, if it was one and no sign-in at a provider.
+    pub certificate: Option<Certificate>,
+}
+
+impl Principal {
+    /// Whether a channel of hers may have a terminal.
+    pub fn may_have_terminal(&self) -> bool {
+        self.certificate.as_ref().is_none_or(|certificate| certificate.permits_terminal)
+    }
+}
+
+/// A certificate of OpenSSH's that let its holder in. What it restricts holds for all that she opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// Fingerprint (`SHA256:...`) of the authority that signed it.
+    pub authority: String,
+    /// Its number at that authority.
+    pub serial: u64,
+    /// What its authority calls it, as [`crate::Printable`] shows it.
+    pub key_id: String,
+    /// From when on it lets nobody in and nothing be opened: seconds since 1970 (UTC).
+    pub ends_at: i64,
+    /// The command that is run whatever she asks for (`force-command`).
+    pub command: Option<String>,
+    /// Whether it has the extension `permit-pty`.
+    pub permits_terminal: bool,
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use gate::Principal;
-use recording::Person;
+use recording::{Certificate, Person};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -62,6 +62,8 @@ pub enum Act {
         key: Option<String>,
         /// When she did so at the provider: seconds since 1970 (UTC). Long ago if the key alone was enough now.
         at_provider: i64,
+        /// The certificate that let her in, if it was one.
+        certificate: Option<Certificate>,
     },
     /// Somebody was not let in.
     SignInRefused {
@@ -147,6 +149,17 @@ pub enum Act {
         channel: String,
         /// Why: the rule, or that none allows it.
         why: String,
+    },
+    /// A certificate put its command in the place of what was asked for.
+    CommandForced {
+        /// Who asked.
+        person: Person,
+        /// The connection.
+        connection: String,
+        /// The command of the certificate.
+        command: String,
+        /// What was asked for: `shell`, `exec COMMAND` or `subsystem NAME`.
+        asked: String,
     },
     /// So many refusals before this entry were counted only.
     LeftOut {
@@ -302,4 +315,13 @@ pub fn person(principal: &Principal) -> Person {
         email: principal.email.clone(),
         groups: principal.groups.iter().cloned().collect(),
     }
+}
+
+/// The certificate that let a principal in, for an entry or a header.
+pub fn certificate(principal: &Principal) -> Option<Certificate> {
+    principal.certificate.as_ref().map(|certificate| Certificate {
+        authority: certificate.authority.clone(),
+        serial: certificate.serial,
+        key_id: certificate.key_id.clone(),
+    })
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use gate::Name;
-use keys::fingerprint;
+use keys::{PublicKey, fingerprint};
 
 use crate::settings::{Auth, Durability, Flow, Keys, LogFormat, Password, Prompt, Settings, TargetSettings};
 
@@ -113,11 +113,20 @@ fn only_if_set(settings: &Settings) -> Vec<String> {
             key.as_str()
         )
     };
+    let certificates = &login.certificates;
+    let vouches = |authority: &PublicKey| {
+        format!(
+            "A certificate of {} lets in whom it is made out to, for {} at most.",
+            fingerprint(authority),
+            time(certificates.length_max)
+        )
+    };
     always
         .into_iter()
         .chain(sometimes.into_iter().flatten())
         .chain(keys.by_label.iter().map(by_label))
         .chain(keys.authorities.iter().map(authority))
+        .chain(certificates.authorities.iter().map(vouches))
         .chain([overlap])
         .collect()
 }

@@ -13,8 +13,11 @@ use super::{DialProblem, TargetHandler, fault::methods, log_in::Step};
 ///
 /// `alice@id.example 01JD...`: a name alone is one person's only at one provider.
 pub fn key_id(principal: &Principal, session: SessionId) -> String {
-    let rest = principal.issuer.split_once("://").map_or(principal.issuer.as_str(), |(_, rest)| rest);
-    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // An issuer that is no address is the authority of a certificate, whose fingerprint may have a slash in it.
+    let issuer = principal.issuer.as_str();
+    let host = issuer
+        .split_once("://")
+        .map_or(issuer, |(_, rest)| rest.split(['/', '?', '#']).next().unwrap_or(rest));
     format!("{}@{host} {session}", principal.name)
 }
 

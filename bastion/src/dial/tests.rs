@@ -225,6 +225,7 @@ fn somebody() -> Principal {
         signed_in_at: 0,
         amr: Default::default(),
         acr: None,
+        certificate: None,
     }
 }
 

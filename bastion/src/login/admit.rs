@@ -30,7 +30,7 @@ impl SignIn {
     }
 
     /// Makes sure that the name is hers. In doubt it is not.
-    async fn take_name(&self, principal: &Principal, now: i64) -> Result<(), &'static str> {
+    pub(super) async fn take_name(&self, principal: &Principal, now: i64) -> Result<(), &'static str> {
         let Principal { name, issuer, subject, .. } = principal;
         let claimed = NameOwner::new(name, issuer, subject, now);
         let unknown = |fault: &dyn std::fmt::Display| {

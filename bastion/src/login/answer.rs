@@ -10,7 +10,9 @@ pub enum KeyAnswer {
     Success(Box<Principal>),
     /// One step is done: reject with partial success and go on with keyboard-interactive alone.
     PartialSuccess,
-    /// The user name can be nobody's.
+    /// The same, and a certificate would do as well.
+    PartialSuccessOrCertificate,
+    /// It is worth nothing here, or the user name can be nobody's.
     Failure,
 }
 
@@ -48,13 +50,17 @@ impl From<KeyAnswer> for Auth {
     fn from(answer: KeyAnswer) -> Auth {
         match answer {
             KeyAnswer::Success(_) => Auth::Accept,
-            KeyAnswer::PartialSuccess => Auth::Reject {
-                proceed_with_methods: Some(MethodSet::from(&[MethodKind::KeyboardInteractive][..])),
-                partial_success: true,
-            },
+            KeyAnswer::PartialSuccess => go_on_with(&[MethodKind::KeyboardInteractive]),
+            KeyAnswer::PartialSuccessOrCertificate => {
+                go_on_with(&[MethodKind::PublicKey, MethodKind::KeyboardInteractive])
+            }
             KeyAnswer::Failure => Auth::reject(),
         }
     }
+}
+
+fn go_on_with(methods: &[MethodKind]) -> Auth {
+    Auth::Reject { proceed_with_methods: Some(MethodSet::from(methods)), partial_success: true }
 }
 
 impl From<InteractiveAnswer> for Auth {

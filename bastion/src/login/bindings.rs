@@ -335,6 +335,7 @@ mod tests {
             signed_in_at: now,
             amr: BTreeSet::from(["mfa".to_owned()]),
             acr: Some("urn:example:strong".into()),
+            certificate: None,
         };
         Binding::new("SHA256:a".into(), &principal, Duration::from_secs(3600))
     }

@@ -9,6 +9,7 @@ use ::tests::provider::Provider as RealProvider;
 
 use super::*;
 
+mod certified;
 mod hostile;
 mod recheck;
 mod trail;
@@ -86,6 +87,7 @@ impl Bench {
             signed_in_at: now,
             amr: ["mfa".to_owned()].into(),
             acr: Some("urn:example:strong".into()),
+            certificate: None,
         };
         let binding = Binding::new(fingerprint(key), &principal, self.login.settings.binding);
         self.login.bindings.bind(binding, self.login.providers.issuers(), now).await.unwrap();

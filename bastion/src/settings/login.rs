@@ -10,7 +10,7 @@ use gate::{Name, Pattern};
 use openidconnect::url::{Host, Url};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use super::toml_file::duration;
+use super::{certificates::Certificates, toml_file::duration};
 
 /// `[login]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -55,6 +55,9 @@ pub struct Login {
     /// Certificates (PEM) of a private authority that the provider's own is signed by.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
+    /// Whose certificates let their holders in, without the provider.
+    #[serde(default)]
+    pub certificates: Certificates,
     /// Further providers, each for the people whose names it may vouch for.
     #[serde(default)]
     pub more: BTreeMap<Name, Issuer>,
@@ -145,6 +148,7 @@ impl Login {
             flow: Flow::default(),
             ca_file: None,
             more: BTreeMap::new(),
+            certificates: Certificates::default(),
         }
     }
 

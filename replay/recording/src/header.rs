@@ -86,6 +86,17 @@ pub struct Person {
     pub groups: Vec<String>,
 }
 
+/// The certificate that let somebody in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Fingerprint of the authority that signed it.
+    pub authority: String,
+    /// Its number at that authority.
+    pub serial: u64,
+    /// What its authority calls it, in printable ASCII.
+    pub key_id: String,
+}
+
 /// What a session was: kept under the key `bastion` of its asciicast header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
@@ -106,6 +117,13 @@ pub struct Facts {
     /// Fingerprint of the key that she proved, if she has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
+    /// The certificate that let her in, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
+    /// What she had asked for, if her certificate put its own command in the place of that: `shell`, `exec COMMAND` or
+    /// `subsystem NAME`, in printable ASCII.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// The SSH connection that the session belongs to; several sessions may share one.
     pub connection: String,
     /// Name of the target.

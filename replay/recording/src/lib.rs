@@ -27,7 +27,7 @@ mod timeline;
 mod utf8;
 
 pub use event::{Elapsed, Event, Exit, Outcome, What};
-pub use header::{AUDIT, Facts, Header, Layout, Person, SessionId, SessionIdFault};
+pub use header::{AUDIT, Certificate, Facts, Header, Layout, Person, SessionId, SessionIdFault};
 pub use size::{COLS_MAX, ROWS_MAX, clamped};
 
 pub use cast::{

@@ -55,6 +55,8 @@ fn the_header_of_format_md_is_ours() {
             },
             source: "127.0.0.1:50000".into(),
             key: None,
+            certificate: None,
+            asked: None,
             connection: "01JD7W8Z6K3Q9V5B2N4M8R1T0W".into(),
             target: "web1".into(),
             address: "127.0.0.1:22".into(),

@@ -71,6 +71,8 @@ fn header() -> Header {
         person: Person { name: "bench".into(), ..Person::default() },
         source: "127.0.0.1:0".into(),
         key: None,
+        certificate: None,
+        asked: None,
         connection: "bench".into(),
         target: "made".into(),
         address: "127.0.0.1:22".into(),

@@ -9,11 +9,11 @@ use ipnet::{IpNet, Ipv4Net};
 
 /// A network, or one address. An IPv4 address written as IPv6 (`::ffff:10.0.0.1`) is that IPv4 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Network(IpNet);
+pub struct Network(IpNet);
 
 /// Why a text is no network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NetworkFault {
+pub enum NetworkFault {
     /// It reads like none.
     Unreadable,
     /// Its prefix is longer than an address of its kind, which has this many bits.
@@ -29,7 +29,10 @@ impl Network {
     /// Reads `10.0.0.0/8`, `2001:db8::/32` or an address alone.
     ///
     /// The address is read by the standard library, which refuses `010.0.0.0`: some programs take that for octal.
-    pub(super) fn parse(text: &str) -> Result<Network, NetworkFault> {
+    ///
+    /// # Errors
+    /// If it is none, or has bits set beyond its prefix.
+    pub fn parse(text: &str) -> Result<Network, NetworkFault> {
         let (address, length) =
             text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
         let address: IpAddr = address.parse().map_err(|_| NetworkFault::Unreadable)?;
@@ -49,7 +52,7 @@ impl Network {
     }
 
     /// Whether `source` lies in it. The unspecified address is nobody's, and lies in no network.
-    pub(super) fn has(&self, source: IpAddr) -> bool {
+    pub fn has(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
         !source.is_unspecified() && self.0.contains(&source)
     }

@@ -40,6 +40,7 @@ pub fn any_request() -> impl Strategy<Value = Request> {
                 signed_in_at: FRIDAY_NOON + hour * 3600 - age,
                 amr: amr.iter().map(|way| way.to_string()).collect(),
                 acr: amr.first().map(|_| "strong".to_owned()),
+                certificate: None,
                 ..person(who, &[group])
             },
             target: target(machine, &[("env", env)], &["deploy", "root"]),

@@ -30,6 +30,7 @@ pub fn person(who: &str, groups: &[&str]) -> Principal {
         signed_in_at: FRIDAY_NOON,
         amr: Default::default(),
         acr: None,
+        certificate: None,
     }
 }
 

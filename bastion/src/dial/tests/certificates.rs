@@ -165,6 +165,7 @@ fn a_key_id_names_person_provider_and_session() {
 
     assert_eq!(said("https://id.example/realms/x"), format!("alice@id.example {id}"));
     assert_eq!(said("https://id.example:8443"), format!("alice@id.example:8443 {id}"));
+    assert_eq!(said("ssh-ca:SHA256:a/b+c"), format!("alice@ssh-ca:SHA256:a/b+c {id}"));
 }
 
 #[tokio::test]

@@ -117,6 +117,8 @@ pub fn header(layout: Layout) -> Header {
         person: Person { name: "alice".into(), ..Person::default() },
         source: "127.0.0.1:50000".into(),
         key: None,
+        certificate: None,
+        asked: None,
         connection: "c1".into(),
         target: "web1".into(),
         address: "127.0.0.1:22".into(),
