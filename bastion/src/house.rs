@@ -30,7 +30,7 @@ pub struct Rules {
     /// The settings.
     pub settings: Settings,
     /// Who may reach what.
-    pub policy: Policy,
+    pub policy: Arc<Policy>,
     /// The files of both, as they were read.
     pub files: Vec<FileRead>,
     /// The targets of the settings, for lists.
@@ -54,7 +54,7 @@ impl Rules {
         let files = settings.read.iter().cloned().chain([read]).collect();
         let targets = settings.targets.iter().map(|target| target.target.clone()).collect();
         let dialled = Arc::new(settings.targets.clone());
-        Rules { settings, policy, files, targets, dialled }
+        Rules { settings, policy: Arc::new(policy), files, targets, dialled }
     }
 
     /// Decides a request that was decided before, perhaps by other rules: as these know its target, and as at its time.
@@ -108,6 +108,7 @@ impl House {
         audit: Audit,
     ) -> House {
         let ssh = SshConfigs::new(&rules.settings, &host_keys);
+        login.obey(rules.policy.clone());
         House {
             rules: ArcSwap::from_pointee(rules),
             ssh: ArcSwap::from_pointee(ssh),
@@ -155,6 +156,7 @@ impl House {
             self.vault.store(Arc::new(vault));
         }
         self.ssh.store(Arc::new(SshConfigs::new(&rules.settings, &self.host_keys)));
+        self.login.obey(rules.policy.clone());
         self.rules.store(Arc::new(rules));
         self.review(POLICY_CHANGED);
         Ok(())

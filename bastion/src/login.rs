@@ -25,7 +25,8 @@ use std::{
     time::Duration,
 };
 
-use gate::{Caller, Name, NewKey, Principal};
+use arc_swap::ArcSwap;
+use gate::{Caller, Name, NewKey, Policy, Principal};
 use russh::keys::{HashAlg, PublicKey};
 use tokio::sync::mpsc;
 
@@ -81,6 +82,8 @@ pub struct Login {
     places: Arc<Strangers>,
     clock: Clock,
     audit: Audit,
+    /// What policy says of how people sign in.
+    policy: ArcSwap<Policy>,
     /// What sign-ins learn of people who are in by another connection.
     learnt: mpsc::UnboundedSender<Learnt>,
     to_learn: Mutex<Option<mpsc::UnboundedReceiver<Learnt>>>,
@@ -100,12 +103,18 @@ impl Login {
         let (bindings, rechecks) = (Bindings::open(folder)?, Rechecks::new(data_key));
         let (learnt, to_learn) = mpsc::unbounded_channel();
         let (places, to_learn) = (Arc::default(), Mutex::new(Some(to_learn)));
-        Ok(Login { settings, providers, rechecks, bindings, places, clock, audit, learnt, to_learn })
+        let policy = ArcSwap::from_pointee(Policy::default());
+        Ok(Login { settings, providers, rechecks, bindings, places, clock, audit, policy, learnt, to_learn })
     }
 
     /// Which key belongs to whom, and which name.
     pub fn bindings(&self) -> &Bindings {
         &self.bindings
+    }
+
+    /// From now on people sign in as this policy says.
+    pub fn obey(&self, policy: Arc<Policy>) {
+        self.policy.store(policy);
     }
 
     /// Seconds since 1970 (UTC), by the clock that bindings run out by.
@@ -261,7 +270,7 @@ impl SignIn {
             None
         });
         let found = found.filter(|b| self.is_called(&b.name) && self.is_vouched_by(&b.issuer));
-        let found = match found {
+        let found = match found.filter(|binding| self.may_sign_in_alone(&proof, binding, now)) {
             Some(binding) if self.login.is_vouched_for(&binding).await => Some(binding),
             _ => None,
         };
@@ -318,6 +327,16 @@ impl SignIn {
     /// Whether the user name that was given is this one.
     fn is_called(&self, name: &Name) -> bool {
         self.name.as_ref() == Some(&name.folded())
+    }
+
+    /// Whether policy lets the key sign in without its owner's doing.
+    fn may_sign_in_alone(&self, proof: &KeyProof, binding: &Binding, now: i64) -> bool {
+        let bound = Proof::Bound(proof.clone(), binding.clone());
+        let why = admit::no_binding(&self.login.policy.load(), &bound.principal(self.source, now), now);
+        if let Some(why) = &why {
+            tracing::info!(source = %self.source, name = %binding.name, key = binding.fingerprint, "its owner signs in anew: {why}");
+        }
+        why.is_none()
     }
 
     /// Whether this is the issuer that may vouch for the user name that was given.

@@ -81,7 +81,8 @@ impl House {
             by: by.clone(),
         };
         self.audit.write(entry).await?;
-        let forgotten = forget(self.login.bindings(), &self.audit, self.login.now(), by, &which).await;
+        let forgotten =
+            forget(self.login.bindings(), &self.audit, self.login.now(), by, |b| which.is_binding(b)).await;
         self.live.end_those(|holder| which.is_holder(holder), WHY, NOTICE);
         let connections = self.connected.end_those(|holder| which.is_holder(holder), WHY, NOTICE);
         Ok(Revoked { keys: forgotten?, connections })
@@ -106,10 +107,9 @@ pub async fn forget(
     audit: &Audit,
     now: i64,
     by: By,
-    which: &Which,
+    which: impl Fn(&Binding) -> bool,
 ) -> Result<Vec<String>, RevokeFault> {
-    let found: Vec<Binding> =
-        bindings.all(now)?.into_iter().filter(|binding| which.is_binding(binding)).collect();
+    let found: Vec<Binding> = bindings.all(now)?.into_iter().filter(|binding| which(binding)).collect();
     let revoked = found.iter().map(|binding| Act::BindingRevoked {
         person: binding.person(),
         key: binding.fingerprint.clone(),

@@ -30,8 +30,9 @@ pub use message::{
 pub use nearest::nearest;
 pub use notice::{Forwarding, Notice, exit_code};
 pub use policy::{
-    Asked, Decision, Denial, ExceptionExplained, Explanation, Grant, Limits, Network, NetworkFault, Pattern,
-    Policy, PolicyFault, PolicyProblem, Reachable, RuleExplained, Unmet, Wanted, Why,
+    Asked, Decision, Denial, ExceptionExplained, Explanation, Grant, Limits, Network, NetworkFault,
+    NoBinding, Pattern, Policy, PolicyFault, PolicyProblem, Reachable, RuleExplained, SignInTerms, Unmet,
+    Wanted, Why,
 };
 pub use principal::{Certificate, Name, NameFault, Principal};
 pub use printable::Printable;

@@ -14,6 +14,7 @@ mod pattern;
 mod rule;
 mod scope;
 mod shape;
+mod sign_in;
 mod unmet;
 
 use std::{collections::BTreeSet, fmt, time::Duration};
@@ -24,6 +25,8 @@ pub use network::{Network, NetworkFault};
 pub use pattern::Pattern;
 use rule::{Action, Exception, Groups, Rule};
 use scope::{Case, KindPattern, Mismatch, Scope};
+pub use sign_in::{NoBinding, SignInTerms};
+use sign_in::{RegisteredKeys, SignInRule};
 pub use unmet::Unmet;
 
 use crate::{Kind, Name, Principal, Request, Target};
@@ -156,11 +159,13 @@ pub struct Reachable<'a> {
     pub kinds: Vec<Kind>,
 }
 
-/// Who may reach what, and how. Made by [`Policy::parse`] alone.
-#[derive(Clone, Debug)]
+/// Who may reach what, and how. Made by [`Policy::parse`] alone; the default one allows nothing.
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     groups: Groups,
     rules: Vec<Rule>,
+    sign_in: Vec<SignInRule>,
+    registered_keys: RegisteredKeys,
 }
 
 impl Policy {
@@ -215,7 +220,7 @@ impl Policy {
 
     /// Each rule as a sentence, in the order of the file, for `bastion check`.
     pub fn sentences(&self) -> impl Iterator<Item = String> + '_ {
-        self.rules.iter().map(Rule::to_string)
+        self.rules.iter().map(Rule::to_string).chain(self.sign_in.iter().map(SignInRule::to_string))
     }
 
     /// The rules that match none of these targets, with their lines: most likely a slip.

@@ -1,11 +1,32 @@
 //! The last step: name and key are hers, and it is written down.
 
-use gate::{NewKey, Principal};
+use std::time::Duration;
+
+use gate::{NewKey, Policy, Principal};
+
+use crate::{audit::By, revoke::forget};
 
 use super::{
     BindFault, Binding, Identity, Kept, NameOwner, Proof, Refresh, SignIn, State, Whose, audit, audit::Act,
     notice,
 };
+
+/// Why a bound key does not sign its owner in alone, if policy does not let it.
+pub(super) fn no_binding(policy: &Policy, principal: &Principal, now: i64) -> Option<String> {
+    let terms = policy.sign_in(principal);
+    if let Some(rule) = terms.no_device_flow {
+        return Some(format!("rule {rule} lets her not sign in by a code, by which it was bound"));
+    }
+    let age = now.saturating_sub(principal.signed_in_at);
+    let is_old = |most: Duration| u64::try_from(age).is_ok_and(|age| age >= most.as_secs());
+    match terms.no_binding {
+        Some(why) => Some(why.to_string()),
+        None => terms
+            .binding
+            .filter(|most| is_old(*most))
+            .map(|_| "policy lets keys sign in alone for less long".into()),
+    }
+}
 
 impl SignIn {
     /// Lets in whom both the provider and the name agree on, and binds the key that was proven on the way.
@@ -19,14 +40,36 @@ impl SignIn {
         let now = self.login.clock.now();
         let proof = Proof::Fresh(key.clone(), identity);
         let principal = proof.principal(self.source, now);
+        let terms = self.login.policy.load().sign_in(&principal);
+        if let Some(rule) = &terms.no_device_flow {
+            tracing::warn!(source = %self.source, name = %principal.name, "rule {rule} lets her not sign in by a code; refused");
+            return Err(notice::NOT_BY_A_CODE);
+        }
         self.take_name(&principal, now).await?;
         let is_kept = !self.login.settings.recheck.is_zero();
         self.kept = refresh.filter(|_| is_kept).map(|token| Kept::new(audit::person(&principal), token, now));
-        let length = self.login.settings.binding;
-        if let Some(key) = key.filter(|_| !length.is_zero()) {
-            self.bind(Binding::new(key.fingerprint, &principal, length), &principal, now).await?;
+        let length = self.login.settings.binding.min(terms.binding.unwrap_or(Duration::MAX));
+        if let Some(why) = &terms.no_binding {
+            tracing::info!(source = %self.source, name = %principal.name, key = principal.key, "no key is bound: {why}");
+        } else if let Some(key) = key.filter(|_| !length.is_zero()) {
+            self.bind(Binding::new(key.fingerprint.clone(), &principal, length), &principal, now).await?;
+            if terms.one_key.is_some() {
+                self.end_others(&key.fingerprint, &principal, now).await;
+            }
         }
         Ok(self.enter(proof, now))
+    }
+
+    /// Her other keys sign her in no more; what they opened goes on. Each is written down first.
+    async fn end_others(&self, key: &str, principal: &Principal, now: i64) {
+        let is_other = |binding: &Binding| {
+            (&binding.issuer, &binding.subject) == (&principal.issuer, &principal.subject)
+                && binding.fingerprint != key
+        };
+        let (bindings, audit) = (&self.login.bindings, &self.login.audit);
+        if let Err(fault) = forget(bindings, audit, now, By::Bastion, is_other).await {
+            tracing::error!(%fault, name = %principal.name, "her other keys still sign her in");
+        }
     }
 
     /// Makes sure that the name is hers. In doubt it is not.

@@ -28,6 +28,9 @@ pub(super) const NOT_PROVEN: &str =
 pub(super) const NOT_HER_NAME: &str = "This sign-in does not go with the user name given to ssh. \
     Use the name that the provider knows you by; if you did, ask an administrator of this bastion.";
 
+/// Policy wants another way of her.
+pub(super) const NOT_BY_A_CODE: &str = "Policy does not let you sign in by a code in the browser. Ask an administrator of this bastion for another way.";
+
 /// The key is somebody else's.
 pub(super) const ANOTHERS_KEY: &str = "This key belongs to another person's sign-in. Use a key of your own.";
 

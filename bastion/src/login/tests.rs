@@ -11,6 +11,7 @@ use super::*;
 
 mod certified;
 mod hostile;
+mod policy;
 mod recheck;
 mod trail;
 mod with_provider;

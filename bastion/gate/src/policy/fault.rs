@@ -75,6 +75,12 @@ pub enum PolicyProblem {
     BitsBeyond { rule: String, value: String },
     #[error("rule {rule:?} has {value:?} among its {key}, which no provider says")]
     Claim { rule: String, key: &'static str, value: String },
+    #[error("rule {rule:?} says nothing about how people sign in")]
+    SignInSaysNothing { rule: String },
+    #[error("{value:?} is no person's name, to register keys for")]
+    KeyOwner { value: String },
+    #[error("{value:?} is no key's fingerprint")]
+    Fingerprint { value: String },
     #[error("rule {rule:?} makes an exception of everything, and would never match")]
     ExceptsAll { rule: String },
     #[error("rule {rule:?} has {value:?} as time zone, and no time zone is called so")]

@@ -1,6 +1,7 @@
 //! The text of policy.toml, read: a policy, or what is wrong with it.
 
 mod scope;
+mod sign_in;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,7 +46,11 @@ impl Policy {
             }
             rules.push(read);
         }
-        Ok(Policy { groups, rules })
+        let sign_in = file.sign_in.iter().map(|rule| reader.sign_in(rule, &groups, &mut lines));
+        let sign_in = sign_in.collect::<Result<_, _>>()?;
+        let registered_keys = file.registered_keys.iter().map(|(name, keys)| reader.registered(name, keys));
+        let registered_keys = registered_keys.collect::<Result<_, _>>()?;
+        Ok(Policy { groups, rules, sign_in, registered_keys })
     }
 }
 

@@ -15,6 +15,26 @@ pub(super) struct PolicyFile {
     pub(super) groups: BTreeMap<Spanned<String>, Spanned<GroupFile>>,
     #[serde(default, rename = "rule")]
     pub(super) rules: Vec<RuleFile>,
+    #[serde(default)]
+    pub(super) sign_in: Vec<SignInFile>,
+    #[serde(default)]
+    pub(super) registered_keys: BTreeMap<Spanned<String>, Vec<Spanned<String>>>,
+}
+
+/// How people may sign in.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SignInFile {
+    pub(super) name: Spanned<String>,
+    pub(super) users: Texts,
+    pub(super) groups: Texts,
+    pub(super) device_flow: Option<bool>,
+    pub(super) binding: Option<Spanned<String>>,
+    pub(super) from: Texts,
+    #[serde(default)]
+    pub(super) registered: bool,
+    #[serde(default)]
+    pub(super) one_key: bool,
 }
 
 #[derive(Deserialize, Default)]

@@ -37,7 +37,12 @@ impl Reader<'_> {
         })
     }
 
-    fn patterns(&self, rule: &str, key: &'static str, texts: &Texts) -> Result<Vec<Pattern>, PolicyFault> {
+    pub(super) fn patterns(
+        &self,
+        rule: &str,
+        key: &'static str,
+        texts: &Texts,
+    ) -> Result<Vec<Pattern>, PolicyFault> {
         let read = |text: &Spanned<String>| {
             Pattern::for_names(text.get_ref()).ok_or_else(|| {
                 let problem =
@@ -52,7 +57,7 @@ impl Reader<'_> {
         self.list(rule, key, texts, read)
     }
 
-    fn groups(&self, rule: &str, texts: &Texts, known: &Groups) -> Result<Vec<Name>, PolicyFault> {
+    pub(super) fn groups(&self, rule: &str, texts: &Texts, known: &Groups) -> Result<Vec<Name>, PolicyFault> {
         let read = |text: &Spanned<String>| -> Result<Vec<Name>, PolicyFault> {
             let pattern = Pattern::for_names(text.get_ref());
             let found: Vec<Name> = known
@@ -148,7 +153,7 @@ impl Reader<'_> {
         Ok(Hours { days, spans, zone })
     }
 
-    fn networks(&self, rule: &str, texts: &Texts) -> Result<Vec<Network>, PolicyFault> {
+    pub(super) fn networks(&self, rule: &str, texts: &Texts) -> Result<Vec<Network>, PolicyFault> {
         let read = |text: &Spanned<String>| {
             Network::parse(text.get_ref()).map_err(|fault| {
                 let (rule, value) = (rule.to_owned(), shown(text.get_ref()));
