@@ -200,3 +200,36 @@ fn a_key_that_is_bound_is_told_in_open_terminals_and_at_the_next_sign_in() {
     assert!(by_the_old.out.text().contains(&format!(":revoke {new}")), "{}", by_the_old.out.text());
     assert!(!by_the_new.out.text().contains(&format!(":revoke {new}")), "{}", by_the_new.out.text());
 }
+
+#[test]
+fn policy_takes_the_right_of_bound_keys_and_codes_and_gives_it_back() {
+    const ALL: &str = "[[rule]]\nname = \"all\"\naction = \"allow\"\nusers = [\"*\"]\ntargets = [\"*\"]\n";
+    let bastion = TestBastion::start();
+    let (ana, bea) = (bastion.caller("ana"), bastion.caller("bea"));
+    let open = ana.ssh(&["web1", "echo in; read line; echo $line"]).start();
+    open.out.wait("in\n", SHORT);
+
+    let rules = "[groups]\npeople = { provider = \"people\" }\n\
+                 [[sign_in]]\nname = \"no-keys\"\nusers = [\"ana\"]\nbinding = \"0s\"\n\
+                 [[sign_in]]\nname = \"no-codes\"\nusers = [\"carol\"]\ndevice_flow = false\n";
+    bastion.write_policy(&format!("{rules}{ALL}"));
+    bastion.reload();
+    within(SHORT, "the new policy", || (ana.ssh(&["web1", "true"]).done().code == Some(255)).then_some(()));
+    bastion.logged("its owner signs in anew: rule no-keys lets no key sign in alone");
+    bea.ssh(&["web1", "true"]).done().expect_ok("a key that no rule is about");
+    let carol = bastion.stranger("carol");
+    let ssh = carol.ssh(&[":whoami"]).attended().on_terminal(100, 30);
+    bastion.provider().approve_as(&user_code(&ssh), person("carol"));
+    let refused = press_enter_until_done(&ssh);
+    assert_eq!(refused.code, Some(255), "{}", refused.text());
+    assert!(refused.text().contains("Policy does not let you sign in by a code"), "{}", refused.text());
+    let names = bastion.command(&["names", "list", "--json"]).expect_ok("names list").text();
+    assert!(!names.contains("carol"), "{names}");
+
+    open.send("fine\n");
+    open.out.wait("fine\n", SHORT);
+    assert_eq!(open.done(SHORT).code, Some(0), "what is open goes on");
+    bastion.write_policy(ALL);
+    bastion.reload();
+    within(SHORT, "the old policy", || (ana.ssh(&["web1", "true"]).done().code == Some(0)).then_some(()));
+}
