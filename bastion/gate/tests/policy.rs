@@ -263,10 +263,10 @@ fn reachable_slowly<'a>(
         }
         let meant = |opening: &Opening| {
             own.iter().enumerate().find_map(|(number, own)| {
-                let admits = |login: &&Name| matching(login, opening)[number] == ("allow", true);
+                let admits = |login: &&Name| matching(login, opening).get(number) == Some(&("allow", true));
                 let admitted: Vec<&Name> = target.logins.iter().filter(admits).collect();
                 let named = [own.as_ref(), target.default_login.as_ref()].into_iter().flatten();
-                let only = (admitted.len() == 1).then(|| admitted[0]);
+                let only = admitted.iter().copied().filter(|_| admitted.len() == 1);
                 named.chain(only).find(|login| admitted.contains(login)).cloned()
             })
         };
