@@ -5,6 +5,7 @@
 //! Nothing here sleeps: [`within`] asks again until something is so, and fails aloud when its time is over.
 
 mod caller;
+mod crowd;
 mod gateway;
 mod heard;
 mod places;
@@ -17,6 +18,7 @@ mod wait;
 mod wire;
 
 pub use caller::{Caller, Ssh};
+pub use crowd::Crowd;
 pub use gateway::{Setup, TestBastion, joined, person, press_enter_until_done, user_code};
 pub use heard::Heard;
 pub use places::{built, digest, free_port, have, noise, project, scratch};

@@ -11,6 +11,7 @@ mod file;
 mod hours;
 mod network;
 mod pattern;
+mod reach;
 mod rule;
 mod scope;
 mod shape;
@@ -23,6 +24,7 @@ pub use explain::{Asked, ExceptionExplained, Explanation, RuleExplained, Wanted}
 pub use fault::{PolicyFault, PolicyProblem};
 pub use network::{Network, NetworkFault};
 pub use pattern::Pattern;
+pub use reach::Reachable;
 use rule::{Action, Exception, Groups, Rule};
 use scope::{Case, KindPattern, Mismatch, Scope};
 pub use sign_in::{NoBinding, SignInTerms};
@@ -146,19 +148,6 @@ impl Denial {
     }
 }
 
-/// What a caller may reach, for lists.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reachable<'a> {
-    /// The target.
-    pub target: &'a Target,
-    /// As which logins.
-    pub logins: Vec<Name>,
-    /// The one that is meant when none is named.
-    pub default_login: Option<Name>,
-    /// With which kinds of channel.
-    pub kinds: Vec<Kind>,
-}
-
 /// Who may reach what, and how. Made by [`Policy::parse`] alone; the default one allows nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
@@ -180,42 +169,6 @@ impl Policy {
                 Decision::Deny(Denial { why, known })
             }
         }
-    }
-
-    /// What the caller may reach now, in the order of `targets`.
-    pub fn reachable<'a>(
-        &self,
-        principal: &Principal,
-        targets: &'a [Target],
-        now: i64,
-    ) -> Vec<Reachable<'a>> {
-        let groups = self.groups_of(principal);
-        let about: Vec<&Rule> =
-            self.rules.iter().filter(|rule| rule.scope.is_about(principal, &groups)).collect();
-        let kinds = self.kinds();
-        let reach = |target: &'a Target| {
-            let rules: Vec<&Rule> = about.iter().copied().filter(|rule| rule.scope.covers(target)).collect();
-            let mut found = Reachable { target, logins: vec![], default_login: None, kinds: vec![] };
-            for login in &target.logins {
-                for kind in &kinds {
-                    let case = Case { principal, groups: &groups, target, login, kind, now };
-                    if verdict(rules.iter().copied(), &case).is_ok() {
-                        push_new(&mut found.logins, login);
-                        push_new(&mut found.kinds, kind);
-                    }
-                }
-            }
-            found.default_login = kinds
-                .iter()
-                .find_map(|kind| {
-                    login_meant(rules.iter().copied(), target, |rule, login| {
-                        rule.matches(&Case { principal, groups: &groups, target, login, kind, now })
-                    })
-                })
-                .filter(|login| found.logins.contains(login));
-            (!found.logins.is_empty()).then_some(found)
-        };
-        targets.iter().filter_map(reach).collect()
     }
 
     /// Each rule as a sentence, in the order of the file, for `bastion check`.

@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use common::{any::*, *};
-use gate::{Decision, Denial, Opening, Policy, Why};
+use gate::{Decision, Denial, Name, Opening, Policy, Principal, Reachable, Target, Why};
 use proptest::prelude::*;
 
 const EXAMPLE: &str = include_str!("../../../policy.toml");
@@ -217,6 +217,81 @@ fn a_rule_that_matches_no_target_is_pointed_out() {
     assert_eq!(idle, ["dev-outside-production", "contractors-upload", "no-root-on-databases"]);
 }
 
+/// A login that a rule may mean.
+fn any_login() -> impl Strategy<Value = Option<&'static str>> {
+    prop::sample::select(vec![None, None, Some("root"), Some("deploy"), Some("elsewhere")])
+}
+
+fn any_target() -> impl Strategy<Value = Target> {
+    let machine = prop::sample::select(vec![("web1", "production"), ("db1", "staging"), ("web2", "prod-2")]);
+    let logins = prop::sample::select(vec![
+        &["deploy", "root"][..],
+        &["root"],
+        &["developer", "root", "deploy"],
+        &["guest"],
+    ]);
+    (machine, logins, prop::option::of(0usize..3)).prop_map(|((called, env), logins, usual)| Target {
+        default_login: usual.and_then(|usual| logins.get(usual)).map(|login| name(login)),
+        ..target(called, &[("env", env)], logins)
+    })
+}
+
+/// The definition of a list, asked the long way round: a login is open by a kind of channel if a rule that allows
+/// matches, as `explain` tells, and none that denies does. `own` is the `login` of each rule.
+fn reachable_slowly<'a>(
+    policy: &Policy,
+    own: &[Option<Name>],
+    principal: &Principal,
+    targets: &'a [Target],
+    now: i64,
+) -> Vec<Reachable<'a>> {
+    let openings = [terminal(), shell(), exec("x"), subsystem("sftp"), subsystem("netconf")];
+    let mut all = vec![];
+    for target in targets {
+        let matching = |login: &Name, opening: &Opening| -> Vec<(&'static str, bool)> {
+            let asked = request(principal.clone(), target.clone(), opening.clone());
+            let explained = policy.explain(&gate::Request { login: Some(login.clone()), now, ..asked });
+            explained.rules.iter().map(|rule| (rule.action, rule.matches)).collect()
+        };
+        let mut found = Reachable { target, logins: vec![], default_login: None, kinds: vec![] };
+        for (login, opening) in target.logins.iter().flat_map(|l| openings.iter().map(move |o| (l, o))) {
+            let rules = matching(login, opening);
+            if !rules.contains(&("deny", true)) && rules.contains(&("allow", true)) {
+                found.logins.extend((!found.logins.contains(login)).then(|| login.clone()));
+                found.kinds.extend((!found.kinds.contains(&opening.kind())).then(|| opening.kind()));
+            }
+        }
+        let meant = |opening: &Opening| {
+            own.iter().enumerate().find_map(|(number, own)| {
+                let admits = |login: &&Name| matching(login, opening).get(number) == Some(&("allow", true));
+                let admitted: Vec<&Name> = target.logins.iter().filter(admits).collect();
+                let named = [own.as_ref(), target.default_login.as_ref()].into_iter().flatten();
+                let only = admitted.iter().copied().filter(|_| admitted.len() == 1);
+                named.chain(only).find(|login| admitted.contains(login)).cloned()
+            })
+        };
+        found.default_login = openings.iter().find_map(meant).filter(|login| found.logins.contains(login));
+        all.extend((!found.logins.is_empty()).then_some(found));
+    }
+    all
+}
+
+#[test]
+fn a_list_knows_every_kind_of_channel_however_many_rules_name() {
+    let kinds: Vec<String> = (0..130).map(|number| format!("'subsystem:s{number}'")).collect();
+    let rule = |action: &str, channels: &[String]| {
+        format!(
+            "[[rule]]\nname = '{action}'\naction = '{action}'\nusers = ['*']\ntargets = ['*']\nchannels = [{}]\n",
+            channels.join(", ")
+        )
+    };
+    let policy = policy(&format!("{}{}", rule("allow", &kinds[1..]), rule("deny", &kinds[..129])));
+    let targets = [production_web()];
+
+    let listed = policy.reachable(&person("alice", &[]), &targets, FRIDAY_NOON);
+    assert_eq!(listed[0].kinds, [subsystem("s129").kind()]);
+}
+
 proptest! {
     #[test]
     fn one_more_deny_rule_never_lets_more_through(
@@ -255,6 +330,35 @@ proptest! {
             prop_assert!(listed.iter().any(|one| one.logins.contains(grant.login()) && one.kinds.contains(&request.opening.kind())));
         }
         prop_assert_eq!(policy.explain(&request).decision == "allow", matches!(policy.decide(&request), Decision::Allow(_)));
+    }
+
+    #[test]
+    fn the_list_is_what_asking_about_each_login_by_each_channel_would_find(
+        rules in prop::collection::vec((prop::bool::ANY, any_rule(0, "ACTION"), any_login()), 0..6),
+        targets in prop::collection::vec(any_target(), 1..4),
+        request in any_request(),
+        beyond_all_calendars in prop::bool::weighted(0.2),
+    ) {
+        let now = if beyond_all_calendars { i64::MAX } else { request.now };
+        let mut text = "groups.sre = { provider = 'sre' }\n".to_owned();
+        let mut own: Vec<Option<Name>> = vec![];
+        for (number, (allows, rule, login)) in rules.into_iter().enumerate() {
+            let action = if allows { "allow" } else { "deny" };
+            text += &rule.replacen("'r0'", &format!("'r{number}'"), 1).replacen("ACTION", action, 1);
+            // Refused where the rule admits no such login, or denies.
+            let line = login.map(|login| format!("login = '{login}'\n")).unwrap_or_default();
+            let login = login.filter(|_| Policy::parse(&format!("{text}{line}"), "policy.toml").is_ok());
+            text.push_str(if login.is_some() { &line } else { "" });
+            own.push(login.map(name));
+        }
+        text += "[[rule]]\nname = 'net'\naction = 'allow'\nusers = ['al*']\ntargets = ['*']\n\
+                 channels = ['subsystem:netconf']\nunless = { logins = ['root'] }\n";
+        own.push(None);
+        let policy = policy(&text);
+
+        let listed = policy.reachable(&request.principal, &targets, now);
+        let slowly = reachable_slowly(&policy, &own, &request.principal, &targets, now);
+        prop_assert_eq!(listed, slowly, "{}", text);
     }
 
     #[test]

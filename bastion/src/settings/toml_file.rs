@@ -116,6 +116,8 @@ pub struct FileRead {
 pub struct Source {
     file: PathBuf,
     text: String,
+    /// Where its lines end: ten thousand targets ask for their places.
+    line_ends: Vec<usize>,
 }
 
 impl Source {
@@ -130,7 +132,8 @@ impl Source {
             return Err(fault(Problem::TooLarge(bytes)));
         }
         let text = std::fs::read_to_string(file).map_err(|cause| fault(Problem::Unreadable(cause)))?;
-        Ok(Source { file: file.to_owned(), text })
+        let line_ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Ok(Source { file: file.to_owned(), text, line_ends })
     }
 
     /// The text as `T`.
@@ -164,8 +167,7 @@ impl Source {
 
     /// Where `span` begins.
     pub fn place(&self, span: Option<Range<usize>>) -> Place {
-        let before = span.and_then(|span| self.text.as_bytes().get(..span.start));
-        let line = before.map(|before| 1 + before.iter().filter(|byte| **byte == b'\n').count());
+        let line = span.map(|span| 1 + self.line_ends.partition_point(|end| *end < span.start));
         Place { file: self.file.clone(), line }
     }
 

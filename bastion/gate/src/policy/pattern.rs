@@ -4,7 +4,11 @@ use std::fmt;
 
 /// A name in which `*` stands for any text and `?` for one character. Nothing else is special.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Pattern(String);
+pub struct Pattern {
+    text: String,
+    /// Bytes before the first wildcard: most texts differ there, and that is seen at once.
+    plain: usize,
+}
 
 /// A longer pattern is a mistake.
 const PATTERN_BYTES_MAX: usize = 128;
@@ -13,53 +17,69 @@ impl Pattern {
     /// A pattern for names: their characters, `*` and `?`. Anything else could never match, so it is refused.
     pub fn for_names(text: &str) -> Option<Pattern> {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-*?".contains(&b);
-        Pattern::checked(text).filter(|pattern| pattern.0.bytes().all(fits))
+        Pattern::checked(text).filter(|pattern| pattern.text.bytes().all(fits))
     }
 
     /// A pattern for label values: any printable text.
     pub(crate) fn for_values(text: &str) -> Option<Pattern> {
-        Pattern::checked(text).filter(|pattern| !pattern.0.chars().any(char::is_control))
+        Pattern::checked(text).filter(|pattern| !pattern.text.chars().any(char::is_control))
     }
 
     /// The same in small letters, as names of people are compared.
     pub fn folded(&self) -> Pattern {
-        Pattern(self.0.to_ascii_lowercase())
+        Pattern::new(self.text.to_ascii_lowercase())
     }
 
     fn checked(text: &str) -> Option<Pattern> {
-        (!text.is_empty() && text.len() <= PATTERN_BYTES_MAX).then(|| Pattern(text.to_owned()))
+        (!text.is_empty() && text.len() <= PATTERN_BYTES_MAX).then(|| Pattern::new(text.to_owned()))
+    }
+
+    fn new(text: String) -> Pattern {
+        let plain = text.find(['*', '?']).unwrap_or(text.len());
+        Pattern { text, plain }
     }
 
     /// Whether every text is what the pattern describes.
     pub(crate) fn is_any(&self) -> bool {
-        self.0.bytes().all(|byte| byte == b'*')
+        self.text.bytes().all(|byte| byte == b'*')
     }
 
     /// Whether `text`, the whole of it, is what the pattern describes.
     ///
     /// It never goes back further than the last `*`, so the work is at most the product of both lengths.
     pub fn matches(&self, text: &str) -> bool {
-        let (mut pattern, mut rest) = (self.0.chars(), text.chars());
-        let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
-        loop {
-            let (wanted, found) = (pattern.clone().next(), rest.clone().next());
-            match (wanted, found) {
-                (Some('*'), _) => {
-                    pattern.next();
-                    retry = Some((pattern.clone(), rest.clone()));
+        let (plain, wild) = self.text.split_at(self.plain);
+        match (text.strip_prefix(plain), wild) {
+            (None, _) => false,
+            (Some(rest), "") => rest.is_empty(),
+            (Some(_), "*") => true,
+            (Some(rest), _) => fits(wild, rest),
+        }
+    }
+}
+
+/// Whether `text`, the whole of it, is what `wild` describes, letter by letter.
+fn fits(wild: &str, text: &str) -> bool {
+    let (mut pattern, mut rest) = (wild.chars(), text.chars());
+    let mut retry: Option<(std::str::Chars<'_>, std::str::Chars<'_>)> = None;
+    loop {
+        let (wanted, found) = (pattern.clone().next(), rest.clone().next());
+        match (wanted, found) {
+            (Some('*'), _) => {
+                pattern.next();
+                retry = Some((pattern.clone(), rest.clone()));
+            }
+            (None, None) => return true,
+            (Some(w), Some(f)) if w == '?' || w == f => {
+                pattern.next();
+                rest.next();
+            }
+            _ => {
+                let Some((after_star, from)) = &mut retry else { return false };
+                if from.next().is_none() {
+                    return false;
                 }
-                (None, None) => return true,
-                (Some(w), Some(f)) if w == '?' || w == f => {
-                    pattern.next();
-                    rest.next();
-                }
-                _ => {
-                    let Some((after_star, from)) = &mut retry else { return false };
-                    if from.next().is_none() {
-                        return false;
-                    }
-                    (pattern, rest) = (after_star.clone(), from.clone());
-                }
+                (pattern, rest) = (after_star.clone(), from.clone());
             }
         }
     }
@@ -67,13 +87,13 @@ impl Pattern {
 
 impl fmt::Display for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
 impl fmt::Debug for Pattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
+        write!(f, "{:?}", self.text)
     }
 }
 
@@ -101,6 +121,16 @@ mod tests {
             [("web*", "xweb1"), ("web", "web1"), ("w?b", "wb"), ("a*b*c", "aXbY"), ("?", "")]
         {
             assert!(!matches(pattern, text), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn what_stands_before_the_first_wildcard_changes_nothing() {
+        let texts = ["", "a", "ab", "ba", "aab", "ä", "äb", "*", "a*"];
+        for pattern in ["a", "ab", "a*", "a?", "?b", "*b", "ä*", "ä?", "a**", "ab*b", "**", "*?"] {
+            for text in texts {
+                assert_eq!(matches(pattern, text), fits(pattern, text), "{pattern} {text}");
+            }
         }
     }
 

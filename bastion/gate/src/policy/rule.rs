@@ -80,7 +80,7 @@ impl Rule {
     }
 
     /// A time that no calendar knows is within every rule that denies and outside every one that allows.
-    fn unknown(&self) -> Unknown {
+    pub(super) fn unknown(&self) -> Unknown {
         if self.action == Action::Deny { Unknown::Fits } else { Unknown::DoesNotFit }
     }
 

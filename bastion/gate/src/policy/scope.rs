@@ -47,6 +47,21 @@ pub(crate) struct Case<'a> {
     pub(super) now: i64,
 }
 
+/// Who calls, and when: what of a case is the same for all targets.
+#[derive(Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    pub(super) principal: &'a Principal,
+    /// Of the policy's groups, those that she is in.
+    pub(super) groups: &'a BTreeSet<&'a Name>,
+    pub(super) now: i64,
+}
+
+impl<'a> Case<'a> {
+    fn caller(&self) -> Caller<'a> {
+        Caller { principal: self.principal, groups: self.groups, now: self.now }
+    }
+}
+
 /// The part of a scope that does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mismatch {
@@ -72,8 +87,22 @@ pub(crate) enum Unknown {
 }
 
 impl Scope {
+    /// Whether there is no mismatch; what rules out most comes first.
     pub(super) fn fits(&self, case: &Case<'_>, unknown: Unknown) -> bool {
-        self.mismatches(case, unknown).next().is_none()
+        self.is_about(case.principal, case.groups)
+            && self.covers(case.target)
+            && self.admits_login(case.login)
+            && self.admits_kind(case.kind)
+            && self.holds_for(&case.caller(), unknown)
+    }
+
+    /// Whether all fits that neither the caller's name and groups nor her choice of target, login and channel decide.
+    pub(super) fn holds_for(&self, caller: &Caller<'_>, unknown: Unknown) -> bool {
+        self.holds_at(caller.now, unknown)
+            && self.admits_source(caller.principal)
+            && self.admits_amr(caller.principal)
+            && self.admits_acr(caller.principal)
+            && self.admits_age(caller)
     }
 
     /// Everything in which the scope and the case differ; nothing if it fits.
@@ -94,7 +123,7 @@ impl Scope {
             (Mismatch::Source, |scope, case, _| scope.admits_source(case.principal)),
             (Mismatch::Amr, |scope, case, _| scope.admits_amr(case.principal)),
             (Mismatch::Acr, |scope, case, _| scope.admits_acr(case.principal)),
-            (Mismatch::Age, |scope, case, _| scope.admits_age(case)),
+            (Mismatch::Age, |scope, case, _| scope.admits_age(&case.caller())),
         ];
         checks.into_iter().filter(move |(_, fits)| !fits(self, case, unknown)).map(|(mismatch, _)| mismatch)
     }
@@ -118,7 +147,7 @@ impl Scope {
         self.logins.is_empty() || self.logins.iter().any(|pattern| pattern.matches(login.as_str()))
     }
 
-    fn admits_kind(&self, kind: &Kind) -> bool {
+    pub(super) fn admits_kind(&self, kind: &Kind) -> bool {
         self.channels.is_empty() || self.channels.iter().any(|pattern| pattern.matches(kind))
     }
 
@@ -141,8 +170,8 @@ impl Scope {
         self.acr.is_empty() || principal.acr.as_ref().is_some_and(|acr| self.acr.contains(acr))
     }
 
-    fn admits_age(&self, case: &Case<'_>) -> bool {
-        self.max_age.is_none_or(|most| age(case).is_some_and(|age| age <= most))
+    fn admits_age(&self, caller: &Caller<'_>) -> bool {
+        self.max_age.is_none_or(|most| age(caller).is_some_and(|age| age <= most))
     }
 
     /// Whether it speaks about whole targets: at any time, as any login, with any kind of channel and of sign-in.
@@ -189,7 +218,7 @@ impl Scope {
                 let found = case.principal.acr.clone().unwrap_or("none".to_owned());
                 Some(Unmet::Acr { wanted: or(&self.acr), found })
             }
-            Mismatch::Age => self.max_age.map(|most| Unmet::Age { most, found: age(case) }),
+            Mismatch::Age => self.max_age.map(|most| Unmet::Age { most, found: age(&case.caller()) }),
         }
     }
 
@@ -222,8 +251,8 @@ impl Scope {
 }
 
 /// How old the sign-in is; none if it lies in the future, where no sign-in of this clock's was made.
-fn age(case: &Case<'_>) -> Option<Duration> {
-    let seconds = case.now.checked_sub(case.principal.signed_in_at)?;
+fn age(caller: &Caller<'_>) -> Option<Duration> {
+    let seconds = caller.now.checked_sub(caller.principal.signed_in_at)?;
     u64::try_from(seconds).ok().map(Duration::from_secs)
 }
 
