@@ -10,6 +10,7 @@ use ::tests::provider::Provider as RealProvider;
 use super::*;
 
 mod hostile;
+mod matrix;
 mod recheck;
 mod trail;
 mod with_provider;
