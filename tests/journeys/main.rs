@@ -13,6 +13,7 @@ mod flow;
 mod house;
 mod identity;
 mod keys;
+mod killed;
 mod limits;
 mod log_in;
 mod master_key;
