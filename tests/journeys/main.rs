@@ -9,6 +9,7 @@ mod channel_requests;
 mod conformance;
 mod crash;
 mod demo;
+mod first_time;
 mod flow;
 mod house;
 mod identity;
