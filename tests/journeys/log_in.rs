@@ -253,6 +253,40 @@ fn plink_gets_in() {
     assert_eq!((done.code, done.text().as_str()), (Some(6), "in\n"), "{}", done.err);
 }
 
+#[test]
+fn a_program_whose_key_is_not_bound_fails_at_once_and_the_banner_says_what_to_do() {
+    let banner = "To sign in: ssh -t NAME@bastion.example :login";
+    let bastion = Setup::default().table(&format!("[ssh]\nbanner = {banner:?}\n")).start();
+    let alice = bastion.stranger("alice");
+    let ssh = |options: &[&str]| alice.ssh(&["web1", "true"]).options(options).done();
+    let denied = "alice@127.0.0.1: Permission denied (keyboard-interactive).";
+
+    // As docs/login.md has it.
+    let shown = [
+        (ssh(&["-o", "LogLevel=INFO"]), format!("{banner}\n{denied}")),
+        (ssh(&[]), denied.to_owned()),
+        (ssh(&["-q"]), String::new()),
+    ];
+    for (done, shown) in shown {
+        // What ssh says of a host that it has not met before is no matter here.
+        let told =
+            done.err.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("Warning: "));
+        let lines: Vec<&str> = told.collect();
+        assert_eq!((done.code, lines.join("\n")), (Some(255), shown), "{done:?}");
+    }
+
+    let key = alice.path("id.ppk");
+    let made =
+        Command::new("puttygen").arg(alice.path("id")).args(["-O", "private", "-o"]).arg(&key).status();
+    assert!(made.is_ok_and(|status| status.success()), "puttygen converts a key");
+    let mut plink = Command::new("plink");
+    plink.args(["-ssh", "-batch", "-P", &bastion.port().to_string(), "-l", "alice", "-hostkey"]);
+    plink.arg(host_fingerprint(bastion.port())).arg("-i").arg(&key).args(["127.0.0.1", "web1", "true"]);
+    let done = Program::start_with(plink.env("HOME", alice.path("")), Stdio::null()).done(SHORT);
+    assert_eq!(done.code, Some(1), "{done:?}");
+    assert!(done.err.contains("Cannot answer interactive prompts in batch mode"), "{done:?}");
+}
+
 /// What ssh-keygen calls the gateway's host key.
 fn host_fingerprint(port: u16) -> String {
     let scan = format!("ssh-keyscan -t ed25519 -p {port} 127.0.0.1 2>/dev/null | ssh-keygen -lf -");

@@ -3,7 +3,11 @@
 //
 // Prints one line of JSON with both addresses, and ends when its standard input does: a test that dies leaves
 // nothing behind.
+//
+// Arguments: a file in which it keeps what it knows, so that one that was killed and started again goes on where it was;
+// and the two ports, 0 for any.
 
+import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import Provider from 'oidc-provider';
@@ -12,12 +16,33 @@ import Provider from 'oidc-provider';
 const store = new Map();
 const people = new Map();
 const weather = { interval: null, slowDown: 0, sky: 'clear', lifetime: 600, refusing: false };
-const seen = { polls: [], keySets: 0, discoveries: 0, refreshes: 0, secrets: [] };
+const seen = { requests: 0, polls: [], keySets: 0, discoveries: 0, refreshes: 0, secrets: [] };
+
+// Every change is a line: a kill at any moment loses none that was answered for.
+const [, , file, frontPort = '0', deskPort = '0'] = process.argv;
+let signing;
+const recall = {
+  put: (key, payload) => store.set(key, payload),
+  drop: (key) => store.delete(key),
+  person: (sub, claims) => (claims ? people.set(sub, claims) : people.delete(sub)),
+  weather: (order) => Object.assign(weather, order),
+  sign: (key) => { signing = key; },
+};
+if (existsSync(file)) {
+  for (const line of readFileSync(file, 'utf8').split('\n').filter(Boolean)) {
+    const [what, ...told] = JSON.parse(line);
+    recall[what](...told);
+  }
+}
+function keep(what, ...told) {
+  recall[what](...told);
+  appendFileSync(file, `${JSON.stringify([what, ...told])}\n`);
+}
 
 class Shelf {
   constructor(model) { this.model = model; }
   key(id) { return `${this.model}:${id}`; }
-  async upsert(id, payload) { store.set(this.key(id), payload); }
+  async upsert(id, payload) { keep('put', this.key(id), payload); }
   async find(id) { return store.get(this.key(id)); }
   async findBy(test) {
     for (const [key, payload] of store) if (key.startsWith(`${this.model}:`) && test(payload)) return payload;
@@ -25,10 +50,13 @@ class Shelf {
   }
   async findByUid(uid) { return this.findBy((payload) => payload.uid === uid); }
   async findByUserCode(code) { return this.findBy((payload) => payload.userCode === code); }
-  async consume(id) { store.get(this.key(id)).consumed = Math.floor(Date.now() / 1000); }
-  async destroy(id) { store.delete(this.key(id)); }
+  async consume(id) {
+    const key = this.key(id);
+    keep('put', key, { ...store.get(key), consumed: Math.floor(Date.now() / 1000) });
+  }
+  async destroy(id) { keep('drop', this.key(id)); }
   async revokeByGrantId(grantId) {
-    for (const [key, payload] of store) if (payload.grantId === grantId) store.delete(key);
+    for (const [key, payload] of store) if (payload.grantId === grantId) keep('drop', key);
   }
 }
 
@@ -41,14 +69,14 @@ function signingKey(alg) {
   return { ...pair.privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid: randomUUID() };
 }
 
-function provider(issuer, alg) {
+function provider(issuer) {
   const made = new Provider(issuer, {
     adapter: Shelf,
     clients: [{
       client_id: 'bastion', token_endpoint_auth_method: 'none', redirect_uris: [], response_types: [],
-      grant_types: ['urn:ietf:params:oauth:grant-type:device_code', 'refresh_token'], id_token_signed_response_alg: alg,
+      grant_types: ['urn:ietf:params:oauth:grant-type:device_code', 'refresh_token'], id_token_signed_response_alg: signing.alg,
     }],
-    jwks: { keys: [signingKey(alg)] },
+    jwks: { keys: [signing] },
     enabledJWA: { idTokenSigningAlgValues: ['RS256', 'ES256', 'EdDSA'] },
     features: { deviceFlow: { enabled: true }, devInteractions: { enabled: false } },
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
@@ -92,20 +120,26 @@ function provider(issuer, alg) {
   return made;
 }
 
-function listen(handler) {
+function listen(port, handler) {
   const server = createServer(handler);
-  return new Promise((done) => server.listen(0, '127.0.0.1', () => done(server)));
+  return new Promise((done) => server.listen(Number(port), '127.0.0.1', () => done(server)));
 }
 
 let answer = (_request, response) => response.end();
-const front = await listen((request, response) => {
+const front = await listen(frontPort, (request, response) => {
+  seen.requests += 1;
   if (weather.sky === 'down') request.socket.destroy();
   else if (weather.sky === 'troubled') response.writeHead(503).end();
   else if (weather.sky === 'clear') answer(request, response);
+  else if (weather.sky === 'mute') {
+    response.end = () => response;
+    answer(request, response);
+  }
   // else: hanging, and nothing is ever said
 });
 const issuer = `http://127.0.0.1:${front.address().port}`;
-let current = provider(issuer, 'RS256');
+if (!signing) keep('sign', signingKey('RS256'));
+let current = provider(issuer);
 answer = current.callback();
 
 async function codeOf({ user_code: shown }) {
@@ -118,7 +152,7 @@ const control = {
   async approve(order) {
     const code = await codeOf(order);
     const { person } = order;
-    people.set(person.sub, person);
+    keep('person', person.sub, person);
     const grant = new current.Grant({ accountId: person.sub, clientId: code.clientId });
     grant.addOIDCScope(code.params.scope);
     const authTime = Math.floor(Date.now() / 1000);
@@ -133,24 +167,25 @@ const control = {
   },
   async expire(order) {
     const code = await codeOf(order);
-    store.get(`DeviceCode:${code.jti}`).exp = Math.floor(Date.now() / 1000) - 1;
+    const key = `DeviceCode:${code.jti}`;
+    keep('put', key, { ...store.get(key), exp: Math.floor(Date.now() / 1000) - 1 });
   },
   // What the provider says of somebody from now on; nothing any more if she has left.
   async person({ sub, ...changes }) {
-    if (changes.gone) people.delete(sub);
-    else people.set(sub, { ...people.get(sub), ...changes });
+    keep('person', sub, changes.gone ? null : { ...people.get(sub), ...changes });
   },
   async rotate({ alg }) {
-    current = provider(issuer, alg);
+    keep('sign', signingKey(alg));
+    current = provider(issuer);
     answer = current.callback();
   },
-  async weather(order) { Object.assign(weather, order); },
+  async weather(order) { keep('weather', order); },
   async seen() {
     return { ...seen, pending: [...store.keys()].filter((key) => key.startsWith('DeviceCode:')).length };
   },
 };
 
-const desk = await listen(async (request, response) => {
+const desk = await listen(deskPort, async (request, response) => {
   const chunks = [];
   for await (const chunk of request) chunks.push(chunk);
   try {

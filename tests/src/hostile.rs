@@ -51,11 +51,18 @@ struct State {
     count: u64,
 }
 
-/// A sign-in that is pending. Who confirmed it is in her claims.
+/// A sign-in that is pending.
 struct Code {
     user: String,
     device: String,
-    confirmed: Option<Value>,
+    ruling: Option<Ruling>,
+}
+
+/// What a person says of a code.
+enum Ruling {
+    /// It is hers: her claims.
+    Confirmed(Value),
+    Denied,
 }
 
 /// A refresh token, and whose it is.
@@ -135,9 +142,21 @@ impl Hostile {
     /// # Panics
     /// If there is no such code.
     pub fn approve(&self, user_code: &str, person: &Person) {
+        self.rule(user_code, Ruling::Confirmed(claims_of(person)));
+    }
+
+    /// Somebody says no to `user_code`.
+    ///
+    /// # Panics
+    /// If there is no such code.
+    pub fn deny(&self, user_code: &str) {
+        self.rule(user_code, Ruling::Denied);
+    }
+
+    fn rule(&self, user_code: &str, ruling: Ruling) {
         let mut state = self.0.state();
         let code = state.codes.iter_mut().find(|code| code.user == user_code);
-        code.expect("a code that was given out").confirmed = Some(claims_of(person));
+        code.expect("a code that was given out").ruling = Some(ruling);
     }
 
     /// From now on it signs with new keys, and the old ones are gone from the set.
@@ -235,7 +254,7 @@ impl State {
     fn begin(&mut self) -> Answer {
         self.count += 1;
         let code =
-            Code { user: format!("WDJB-{:04}", self.count), device: self.secret("device"), confirmed: None };
+            Code { user: format!("WDJB-{:04}", self.count), device: self.secret("device"), ruling: None };
         let answer = self.invitation(&code);
         self.codes.push(code);
         answer
@@ -248,10 +267,14 @@ impl State {
         if let Some(refused) = self.refused_poll() {
             return refused;
         }
-        if self.waits && self.codes[at].confirmed.is_none() {
+        if self.waits && self.codes[at].ruling.is_none() {
             return refusal("authorization_pending");
         }
-        let claims = self.codes.swap_remove(at).confirmed.unwrap_or_else(|| self.claims.clone());
+        let claims = match self.codes.swap_remove(at).ruling {
+            Some(Ruling::Denied) => return refusal("access_denied"),
+            Some(Ruling::Confirmed(claims)) => claims,
+            None => self.claims.clone(),
+        };
         let refresh = self.secret("refresh");
         self.refreshers.push(Refresher { token: refresh.clone(), claims: claims.clone() });
         let mut tokens = self.tokens(&claims);

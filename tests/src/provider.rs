@@ -3,13 +3,14 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{Mutex, PoisonError, mpsc},
     time::Duration,
 };
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::npm;
 
@@ -21,9 +22,11 @@ const CONTROL_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// A provider on a free loopback port. Dropping it ends the program.
 pub struct Provider {
-    child: Child,
+    child: Mutex<Child>,
     issuer: String,
     control: String,
+    /// What it knows, so that it knows it again after [`Provider::kill`].
+    folder: TempDir,
 }
 
 /// How the provider behaves from now on.
@@ -37,6 +40,8 @@ pub enum Sky {
     Troubled,
     /// Requests are taken and never answered.
     Hanging,
+    /// The same, and what they ask for is done: a code is used up, and its tokens are lost on the way.
+    Mute,
 }
 
 /// Someone who signs in, as the provider knows her.
@@ -57,6 +62,8 @@ pub const BEA: Person = Person { sub: "9c41", name: "bea", groups: &["reviewers"
 
 /// What the provider has seen so far.
 pub struct Seen {
+    /// How often it was asked for anything, whatever the sky.
+    pub requests: u64,
     /// When it was polled: milliseconds since it began.
     pub polls: Vec<u64>,
     /// How often its keys were fetched.
@@ -72,24 +79,30 @@ pub struct Seen {
 impl Provider {
     /// Starts it; fetches what `tests/oidc/package-lock.json` names if that is not here yet.
     pub fn start() -> Provider {
-        let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc");
-        npm::install(&home);
-        let mut child = Command::new("node")
-            .arg("provider.mjs")
-            .current_dir(&home)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null()) // its warnings about plain http and node's age
-            .spawn()
-            .expect("node is installed");
-        let out = child.stdout.take().expect("stdout is a pipe");
-        let told =
-            first_line(out).unwrap_or_else(|| panic!("the provider did not start within {START_TIME_MAX:?}"));
-        let told: Value = serde_json::from_str(&told).expect("the provider prints JSON");
+        npm::install(&home());
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let (child, told) = run(&folder, ["0", "0"]);
         let text = |field: &str| {
             told.get(field).and_then(Value::as_str).expect("the provider prints both addresses").to_owned()
         };
-        Provider { issuer: text("issuer"), control: text("control"), child }
+        Provider { issuer: text("issuer"), control: text("control"), child: Mutex::new(child), folder }
+    }
+
+    /// Kills it as a power cut would. Nothing listens at its port then.
+    ///
+    /// # Panics
+    /// If it runs no more.
+    pub fn kill(&self) {
+        let mut child = self.child.lock().expect("no test has failed here");
+        child.kill().expect("the provider runs");
+        child.wait().expect("a killed program ends");
+    }
+
+    /// Starts it again after [`Provider::kill`], at the same address. Of what it has seen it knows nothing any more.
+    pub fn start_again(&self) {
+        let port = |address: &str| address.rsplit(':').next().unwrap_or_default().to_owned();
+        let (issuer, control) = (port(&self.issuer), port(&self.control));
+        *self.child.lock().expect("no test has failed here") = run(&self.folder, [&issuer, &control]).0;
     }
 
     /// Its issuer address. Its client is called `bastion` and has no secret.
@@ -168,6 +181,7 @@ impl Provider {
         let list = |field: &str| seen.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
         let number = |field: &str| seen.get(field).and_then(Value::as_u64).unwrap_or_default();
         Seen {
+            requests: number("requests"),
             polls: list("polls").iter().filter_map(Value::as_u64).collect(),
             key_sets: number("keySets"),
             refreshes: number("refreshes"),
@@ -198,10 +212,33 @@ impl Provider {
 
 impl Drop for Provider {
     fn drop(&mut self) {
+        let child = self.child.get_mut().unwrap_or_else(PoisonError::into_inner);
         // Already gone is as good as killed.
-        self.child.kill().unwrap_or_default();
-        self.child.wait().map(drop).unwrap_or_default();
+        child.kill().unwrap_or_default();
+        child.wait().map(drop).unwrap_or_default();
     }
+}
+
+fn home() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc")
+}
+
+/// Starts the program at these ports; gives back what it tells once it listens.
+fn run(folder: &TempDir, ports: [&str; 2]) -> (Child, Value) {
+    let mut child = Command::new("node")
+        .arg("provider.mjs")
+        .arg(folder.path().join("known"))
+        .args(ports)
+        .current_dir(home())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null()) // its warnings about plain http and node's age
+        .spawn()
+        .expect("node is installed");
+    let out = child.stdout.take().expect("stdout is a pipe");
+    let told =
+        first_line(out).unwrap_or_else(|| panic!("the provider did not start within {START_TIME_MAX:?}"));
+    (child, serde_json::from_str(&told).expect("the provider prints JSON"))
 }
 
 fn first_line(out: impl Read + Send + 'static) -> Option<String> {

@@ -378,8 +378,9 @@ fn the_examples_of_the_documentation_are_policies_and_name_every_key() {
     examples.iter().for_each(|example| drop(policy(example)));
 
     let fault = Policy::parse("[[rule]]\nxyzzyxyzzy = 1\n", "policy.toml").unwrap_err();
-    let keys = fault.way_out.trim_start_matches("one of ").split(", ");
-    for key in keys.chain(["days", "hours", "zone", "members", "provider"]) {
+    let sign_in = Policy::parse("[[sign_in]]\nxyzzyxyzzy = 1\n", "policy.toml").unwrap_err();
+    let of_both = [&fault, &sign_in].map(|fault| fault.way_out.trim_start_matches("one of ").split(", "));
+    for key in of_both.into_iter().flatten().chain(["days", "hours", "zone", "members", "provider"]) {
         assert!(text.contains(&format!("| `{key}` |")), "{key} is not described");
     }
 }

@@ -91,13 +91,18 @@ impl AuditArgs {
     }
 }
 
-/// Whether the entry names this person: as the one it is about, as who wanted it, or as the user name that was given.
+/// Whether the entry names this person: as the one it is about, as who wanted it, or as the user name that was given, with
+/// a target behind it (`alice/web1`) or not.
 fn is_about(entry: &Map<String, Value>, user: &str) -> bool {
     let name = |value: Option<&Value>| value?.get("name")?.as_str().map(str::to_owned);
     let by = entry.get("by").and_then(|by| by.get("person"));
     let named = [name(entry.get("person")), name(by)];
     let given = ["user", "name"].map(|key| entry.get(key).and_then(Value::as_str).map(str::to_owned));
-    named.iter().chain(&given).flatten().any(|found| found == user)
+    let is_hers = |found: &String| {
+        let first = found.split(['%', '/']).next().unwrap_or_default();
+        first.eq_ignore_ascii_case(user) || found == user
+    };
+    named.iter().chain(&given).flatten().any(is_hers)
 }
 
 fn read(

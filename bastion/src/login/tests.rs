@@ -11,6 +11,7 @@ use super::*;
 
 mod certified;
 mod hostile;
+mod matrix;
 mod policy;
 mod recheck;
 mod trail;
