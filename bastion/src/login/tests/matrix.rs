@@ -210,7 +210,7 @@ impl Real<'_> {
             }
             Proves(key, user) => match self.caller.key_proven(user.name(), &key.public()).await {
                 KeyAnswer::Success(principal) => is_in(&principal),
-                KeyAnswer::PartialSuccess => Heard::Partial,
+                KeyAnswer::PartialSuccess | KeyAnswer::PartialSuccessOrCertificate => Heard::Partial,
                 KeyAnswer::Failure => Heard::Refused,
             },
             Begins(user) => self.interactive(user, None).await,
