@@ -16,7 +16,7 @@ use crate::{
     failure::Failure,
     init::{self, InitArgs},
     key_commands::{self, KeyArgs},
-    log, serve,
+    log, picker, serve,
     sessions::{self, SessionsArgs},
     settings::SettingsArgs,
     ssh_config::{self, SshConfigArgs},
@@ -59,6 +59,9 @@ enum Command {
     Audit(AuditArgs),
     /// Print a block for ~/.ssh/config
     SshConfig(SshConfigArgs),
+    /// The list of targets that is typed in; read on stdin, answered on stderr
+    #[command(hide = true)]
+    Pick,
 }
 
 /// Exit codes: 0 done, 1 failed, 2 usage, 4 denied.
@@ -77,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Names(arguments) => wait(binding_commands::names(&arguments, out)),
         Command::Audit(arguments) => audit::run(&arguments, out),
         Command::SshConfig(arguments) => ssh_config::run(&arguments, out),
+        Command::Pick => picker::run(),
     };
     match done {
         Ok(code) => code.into(),

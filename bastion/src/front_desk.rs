@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use gate::{
     Caller, Decision, Denial, Destination, DestinationFault, Env, Forwarding, Gate, Grant, NewKey, Notice,
-    Opening, Opens, Principal, Request, Said, Target, exit_code,
+    Opening, Opens, Principal, Pty, Request, Said, Target, exit_code,
 };
 use recording::{FORMAT, Facts, Header, Layout};
 use russh::{Channel, ChannelMsg, server};
@@ -18,11 +18,14 @@ use tokio::time::Instant;
 use crate::{
     answer::{self, Answer},
     audit::{self, Act},
+    child::{self, ChildFault},
     connection::Shared,
     dial, forced,
     house::{self, House, Rules},
+    last_use::LastUse,
     live::{Holder, Known, Standing},
     menu::{self, Chosen, Item},
+    picker,
     session::{Parts, Session},
     storm, wire, words,
 };
@@ -186,7 +189,7 @@ impl Desk {
                 self.open(channel, destination, Opening { opens, ..opening }, Bytes::new()).await;
             }
             Ok(Leads::Word(word, arguments)) => {
-                let answer = match words::hear(&word, &arguments, &self.knows()) {
+                let answer = match words::hear(&word, &arguments, &self.knows().await) {
                     words::Said::Answer(answer) => answer,
                     words::Said::Keys(asks, json) => {
                         words::answer_keys(&self.house, &self.principal, asks, json).await
@@ -198,8 +201,8 @@ impl Desk {
             Ok(Leads::Nowhere) => {
                 let answer = match &opening.opens {
                     // A program speaks there (scp, sftp): a list would be read as its other half's words.
-                    Opens::Subsystem(_) => words::no_target_for_a_program(&self.knows()),
-                    _ => words::no_target(&self.knows()),
+                    Opens::Subsystem(_) => words::no_target_for_a_program(&self.knows().await),
+                    _ => words::no_target(&self.knows().await),
                 };
                 answer::give(channel, terminal, answer).await;
             }
@@ -212,32 +215,60 @@ impl Desk {
     }
 
     /// What the bastion's own words may tell this caller.
-    fn knows(&self) -> words::Knows {
-        let reachable = self.rules.policy.reachable(&self.principal, &self.rules.targets, house::now());
-        words::Knows {
-            principal: self.principal.as_ref().clone(),
-            items: reachable.iter().map(item).collect(),
+    async fn knows(&self) -> words::Knows {
+        let (rules, principal) = (self.rules.clone(), self.principal.clone());
+        // Thousands of targets and hundreds of rules take half a second, in which others want to be served.
+        let looked = tokio::task::spawn_blocking(move || {
+            let reachable = rules.policy.reachable(&principal, &rules.targets, house::now());
+            reachable.iter().map(item).collect()
+        });
+        let items = looked.await.unwrap_or_else(|fault| match fault.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The bastion goes down.
+            Err(_) => Vec::new(),
+        });
+        words::Knows { principal: self.principal.as_ref().clone(), items }
+    }
+
+    /// A terminal and no target: the list to pick from.
+    async fn offer(self, mut channel: Channel<server::Msg>, mut opening: Opening) {
+        let knows = self.knows().await;
+        let Some(pty) = opening.pty.as_mut().filter(|_| !knows.items.is_empty()) else {
+            return answer::give(channel, true, words::no_target(&knows)).await;
+        };
+        let chosen = match self.pick(&mut channel, pty, &opening.env, &knows.items).await {
+            Err(ChildFault::NoPlace | ChildFault::NotStarted(_)) => {
+                menu::ask(&mut channel, pty, &knows.items).await.unwrap_or(Chosen::Nothing)
+            }
+            Err(fault) => return answer::give(channel, true, child::apology(&fault)).await,
+            Ok(chosen) => chosen,
+        };
+        match chosen {
+            Chosen::Target(to, typed_ahead) => self.open(channel, to, opening, typed_ahead.into()).await,
+            Chosen::Nothing => answer::give(channel, true, Answer::default()).await,
         }
     }
 
-    /// A terminal and no target: the list, and a line to answer on.
-    async fn offer(self, channel: Channel<server::Msg>, mut opening: Opening) {
-        let items = self.knows().items;
-        let Some(pty) = opening.pty.as_mut().filter(|_| !items.is_empty()) else {
-            return answer::give(channel, true, words::no_target(&self.knows())).await;
-        };
-        let mut channel = channel;
-        match menu::ask(&mut channel, pty, &items).await {
-            Ok(Chosen::Target(said, typed_ahead)) => match Destination::parse(said.as_bytes()) {
-                Ok(destination) => self.open(channel, destination, opening, typed_ahead.into()).await,
-                Err(fault) => {
-                    let line = format!("bastion: {fault}");
-                    answer::give(channel, true, Answer::refusal(line, exit_code::USAGE)).await;
-                }
-            },
-            Ok(Chosen::Nothing) => answer::give(channel, true, Answer::default()).await,
-            Err(fault) => tracing::debug!(connection = %self.shared.id, "the list was not heard: {fault}"),
+    /// Lets her pick, as her terminal can show it.
+    async fn pick(
+        &self,
+        channel: &mut Channel<server::Msg>,
+        pty: &mut Pty,
+        env: &[(String, String)],
+        items: &[Item],
+    ) -> Result<Chosen, ChildFault> {
+        if !picker::fits(pty) {
+            return Err(ChildFault::NoPlace);
         }
+        let now = house::now();
+        let last = self.house.last_uses.of(&self.principal, now);
+        let chosen = picker::ask(channel, pty, env, &picker::offer(items, last, now)).await;
+        if let Err(fault) = chosen.as_ref()
+            && !matches!(fault, ChildFault::Left)
+        {
+            tracing::warn!(connection = %self.shared.id, user = %self.principal.name, "the list of targets: {fault}");
+        }
+        chosen
     }
 
     /// Asks the policy, and opens what it grants.
@@ -300,6 +331,8 @@ impl Desk {
             return refuse(channel, terminal, &Notice::Full).await;
         };
         self.look_again();
+        let used = LastUse { at: house::now(), login: grant.login().clone() };
+        self.house.last_uses.note(&self.principal, &grant.target().name, used);
         let header = self.header(id, &grant, &opening);
         let news = (self.news(terminal), place.news.take());
         tracing::info!(session = %id, connection = %self.shared.id, user = %self.principal.name,

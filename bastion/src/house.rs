@@ -16,6 +16,7 @@ use crate::{
     dial::{self, DialContext, Traffic},
     failure::Failure,
     hello,
+    last_use::LastUses,
     live::{Known, Live, Orders, Standing},
     login::Login,
     own_keys,
@@ -85,6 +86,8 @@ pub struct House {
     pub connected: Arc<Live<Arc<Known>>>,
     /// Told when a connection has ended.
     pub ended: Notify,
+    /// Who last opened which target.
+    pub last_uses: LastUses,
 }
 
 /// Why sessions end that a policy which was read anew does not allow.
@@ -109,6 +112,9 @@ impl House {
     ) -> House {
         let ssh = SshConfigs::new(&rules.settings, &host_keys);
         login.obey(rules.policy.clone());
+        let last_uses = LastUses::new(login.bindings().last_use());
+        let old = last_uses.clone();
+        tokio::task::spawn_blocking(move || old.forget_old(now()));
         House {
             rules: ArcSwap::from_pointee(rules),
             ssh: ArcSwap::from_pointee(ssh),
@@ -120,6 +126,7 @@ impl House {
             live: Arc::default(),
             connected: Arc::default(),
             ended: Notify::new(),
+            last_uses,
         }
     }
 

@@ -1,6 +1,6 @@
-//! The numbered list of targets, for callers with a terminal who named none.
+//! The numbered list of targets, for callers who named none and whose terminal cannot show the picker.
 
-use gate::{Name, Pty};
+use gate::{Destination, Name, Pty};
 use russh::{Channel, ChannelMsg, server};
 
 use crate::wire;
@@ -23,9 +23,8 @@ pub struct Item {
 /// What the caller answered.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Chosen {
-    /// A target of the list, by number or name, with a login if she named one: `login@name`; and what she typed
-    /// after it, which is the target's.
-    Target(String, Vec<u8>),
+    /// A target of the list, with a login if she named one; and what she typed after it, which is the target's.
+    Target(Destination, Vec<u8>),
     /// Nothing: she left.
     Nothing,
 }
@@ -62,13 +61,15 @@ pub async fn ask(
     Ok(Chosen::Nothing)
 }
 
-fn find(items: &[Item], line: &str) -> Option<String> {
+/// By number, by name, or as `login@name`.
+fn find(items: &[Item], line: &str) -> Option<Destination> {
     let line = line.trim();
     if let Ok(number) = line.parse::<usize>() {
-        return number.checked_sub(1).and_then(|at| items.get(at)).map(|item| item.name.to_string());
+        let item = number.checked_sub(1).and_then(|at| items.get(at))?;
+        return Some(Destination { login: None, target: item.name.clone() });
     }
-    let name = line.rsplit_once('@').map_or(line, |(_, name)| name);
-    items.iter().any(|item| item.name.as_str() == name).then(|| line.to_owned())
+    let named = Destination::parse(line.as_bytes()).ok()?;
+    items.iter().any(|item| item.name == named.target).then_some(named)
 }
 
 /// Reads one line with echo and backspace; none if the caller leaves.
@@ -143,10 +144,14 @@ mod tests {
 
     #[test]
     fn a_target_is_chosen_by_number_by_name_or_with_a_login() {
-        assert_eq!(find(&items(), "2"), Some("web1".into()));
-        assert_eq!(find(&items(), " db1 "), Some("db1".into()));
-        assert_eq!(find(&items(), "deploy@db1"), Some("deploy@db1".into()));
-        for wrong in ["0", "3", "", "db", "99999999999999999999999"] {
+        let to = |login: Option<&str>, target: &str| {
+            let login = login.map(|login| login.parse().unwrap());
+            Some(Destination { login, target: target.parse().unwrap() })
+        };
+        assert_eq!(find(&items(), "2"), to(None, "web1"));
+        assert_eq!(find(&items(), " db1 "), to(None, "db1"));
+        assert_eq!(find(&items(), "deploy@db1"), to(Some("deploy"), "db1"));
+        for wrong in ["0", "3", "", "db", "a b@db1", "99999999999999999999999"] {
             assert_eq!(find(&items(), wrong), None, "{wrong}");
         }
     }

@@ -19,6 +19,7 @@ mod limits;
 mod log_in;
 mod master_key;
 mod other_logins;
+mod picker;
 mod plain_names;
 mod play;
 mod raw_floods;

@@ -146,6 +146,7 @@ pub struct Bindings {
     pub(super) names: sled::Tree,
     /// What the provider is asked with again: see recheck.rs.
     pub(super) refresh: sled::Tree,
+    last_use: sled::Tree,
     folder: PathBuf,
 }
 
@@ -157,7 +158,13 @@ impl Bindings {
         let store = sled::Config::new().path(folder).cache_capacity(CACHE_BYTES).open()?;
         let open = |name: &str| store.open_tree(name);
         let (tree, names, refresh) = (open("binding")?, open("name")?, open("refresh")?);
-        Ok(Bindings { tree, names, refresh, folder: folder.to_owned() })
+        let last_use = open("last_use")?;
+        Ok(Bindings { tree, names, refresh, last_use, folder: folder.to_owned() })
+    }
+
+    /// Where it is kept who last opened which target: in the same store, and nothing of a sign-in's.
+    pub fn last_use(&self) -> sled::Tree {
+        self.last_use.clone()
     }
 
     /// Forgets the bindings that have run out. One that cannot be read goes too: it counts as none.
