@@ -189,7 +189,9 @@ impl Desk {
                 self.open(channel, destination, Opening { opens, ..opening }, Bytes::new()).await;
             }
             Ok(Leads::Word(word, arguments)) => {
-                let answer = match words::hear(&word, &arguments, &self.knows().await) {
+                let knows =
+                    if words::lists_targets(&word) { self.knows().await } else { self.knows_herself() };
+                let answer = match words::hear(&word, &arguments, &knows) {
                     words::Said::Answer(answer) => answer,
                     words::Said::Keys(asks, json) => {
                         words::answer_keys(&self.house, &self.principal, asks, json).await
@@ -201,7 +203,7 @@ impl Desk {
             Ok(Leads::Nowhere) => {
                 let answer = match &opening.opens {
                     // A program speaks there (scp, sftp): a list would be read as its other half's words.
-                    Opens::Subsystem(_) => words::no_target_for_a_program(&self.knows().await),
+                    Opens::Subsystem(_) => words::no_target_for_a_program(&self.knows_herself()),
                     _ => words::no_target(&self.knows().await),
                 };
                 answer::give(channel, terminal, answer).await;
@@ -227,7 +229,12 @@ impl Desk {
             // The bastion goes down.
             Err(_) => Vec::new(),
         });
-        words::Knows { principal: self.principal.as_ref().clone(), items }
+        words::Knows { items, ..self.knows_herself() }
+    }
+
+    /// The same without the targets that she may reach, which take their time.
+    fn knows_herself(&self) -> words::Knows {
+        words::Knows { principal: self.principal.as_ref().clone(), items: Vec::new() }
     }
 
     /// A terminal and no target: the list to pick from.

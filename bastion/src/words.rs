@@ -62,6 +62,11 @@ const WORDS: [Word; 7] = [
     Word { name: "logout", says: "the same for the key of this connection", answers: Keys },
 ];
 
+/// Whether the answer to this word names targets.
+pub fn lists_targets(word: &str) -> bool {
+    word == "targets"
+}
+
 /// Hears a word of the bastion's own, and answers it as far as nothing must be done. Every word takes `--json`.
 pub fn hear(word: &str, arguments: &[String], knows: &Knows) -> Said {
     match understood(word, arguments, knows) {
