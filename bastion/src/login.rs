@@ -100,7 +100,8 @@ impl Login {
         audit: Audit,
     ) -> Result<Login, LoginFault> {
         let providers = Providers::new(&settings, &clock)?;
-        let (bindings, rechecks) = (Bindings::open(folder)?, Rechecks::new(data_key));
+        let bindings = Bindings::open(folder)?;
+        let rechecks = Rechecks::new(data_key, &bindings, !settings.recheck.is_zero())?;
         let (learnt, to_learn) = mpsc::unbounded_channel();
         let (places, to_learn) = (Arc::default(), Mutex::new(Some(to_learn)));
         let policy = ArcSwap::from_pointee(Policy::default());

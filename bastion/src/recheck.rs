@@ -30,12 +30,19 @@ pub async fn run(house: Arc<House>) {
     let Some(mut to_learn) = house.login.to_learn().filter(|_| !every.is_zero()) else { return };
     let mut ticks = tokio::time::interval((every / 10).clamp(TICK.0, TICK.1));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => all(&house).await,
-            Some(learnt) = to_learn.recv() => house.end_what_is_lost(&learnt, None),
+    let asks = async {
+        loop {
+            ticks.tick().await;
+            all(&house).await;
         }
-    }
+    };
+    // Beside it, not between: a provider that hangs must not delay what a sign-in has learnt.
+    let learns = async {
+        while let Some(learnt) = to_learn.recv().await {
+            house.end_what_is_lost(&learnt, None);
+        }
+    };
+    tokio::join!(asks, learns);
 }
 
 /// Asks about everybody who is in and whom it is time to ask about.

@@ -90,6 +90,10 @@ fn other_groups_end_what_they_do_not_allow_and_the_binding() {
     let told = acts(&bastion, "groups-changed");
     assert_eq!((told.len(), &told[0]["before"]), (1, &json!(["people"])), "{told:?}");
     assert_eq!(told[0]["person"]["groups"], json!(["interns"]));
+
+    bastion.provider().leaves("id-of-ana");
+    terminal.out.wait(GONE, SHORT);
+    terminal.done(SHORT);
 }
 
 #[test]

@@ -272,11 +272,11 @@ impl Bindings {
     }
 
     /// Forgets bindings, and returns once a power cut cannot bring them back. One that was made anew meanwhile goes
-    /// too: who is to be locked out is not to slip in so.
+    /// too: who is to be locked out is not to slip in so. What the provider is asked with stays, for as long as something
+    /// that the key opened does.
     pub fn revoke(&self, fingerprints: &[String]) -> Result<(), StoreFault> {
         for fingerprint in fingerprints {
             self.tree.remove(fingerprint)?;
-            self.refresh.remove(fingerprint)?;
         }
         self.sync()
     }

@@ -86,9 +86,12 @@ impl Kept {
 }
 
 impl Rechecks {
-    /// Without a key no token is kept on the disk, and no binding re-checked.
-    pub fn new(data_key: Option<DataKey>) -> Rechecks {
-        Rechecks { data_key, turns: Mutex::default(), quiet: Mutex::default() }
+    /// Without a key no token is kept on the disk, and no binding re-checked. Where nobody asks, what was kept before goes.
+    pub fn new(data_key: Option<DataKey>, bindings: &Bindings, is_on: bool) -> Result<Rechecks, StoreFault> {
+        if !is_on {
+            bindings.refresh.clear()?;
+        }
+        Ok(Rechecks { data_key, turns: Mutex::default(), quiet: Mutex::default() })
     }
 
     fn turn(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -170,12 +173,17 @@ impl Login {
         };
         let mut kept = Kept { person: stored.person, token, checked_at: stored.checked_at };
         let vouched = self.ask(&mut kept).await;
-        if vouched == Vouched::Still
-            && let Some(now) = self.rechecks.stored(key, &kept)
-        {
+        let was = kept.person.clone();
+        match &vouched {
+            Vouched::Still => {}
+            // Her binding ends, but what she has open by it goes on, and is asked about as long as it does.
+            Vouched::Changed(groups) => kept.person.groups = groups.iter().cloned().collect(),
+            Vouched::NoMore(_) => return Some((was, vouched)),
+        }
+        if let Some(now) = self.rechecks.stored(key, &kept) {
             self.replace(key, &before, &now);
         }
-        Some((kept.person, vouched))
+        Some((was, vouched))
     }
 
     /// Whether a binding still lets its owner in, after asking if it is time to. If not, it is gone.
@@ -223,6 +231,9 @@ impl Login {
             let all = self.bindings.all(self.now())?.into_iter();
             keys.extend(all.filter(|b| is_hers(b) && b.groups != *groups).map(|b| b.fingerprint));
         }
+        if let (Vouched::NoMore(_), Some(key)) = (vouched, key) {
+            self.bindings.refresh.remove(key)?;
+        }
         let bindings = self.bindings.clone();
         let forget = move || bindings.revoke(&keys);
         tokio::task::spawn_blocking(forget).await.map_err(|_| StoreFault::Thread)?
@@ -241,7 +252,7 @@ impl Login {
         self.ask(kept).await
     }
 
-    /// Forgets what belongs to no binding any more, and to no key of these.
+    /// Forgets the tokens that belong to no binding any more, and to no key of these.
     pub fn forget_refreshes(&self, in_use: &BTreeSet<String>) -> Result<(), StoreFault> {
         for pair in &self.bindings.refresh {
             let (key, _) = pair?;

@@ -81,6 +81,14 @@ async fn other_groups_end_all_her_bindings_that_were_made_with_the_old_ones() {
     let last = bench.acts().await.pop().unwrap();
     assert_eq!((&last["act"], &last["person"]["groups"]), (&json!("groups-changed"), &json!(["interns"])));
     assert_eq!(last["before"], json!(["sre"]));
+
+    // What she has open goes on, and is asked about: the next time with her new groups.
+    let hers = fingerprint(&key(1));
+    bench.pass(EVERY);
+    assert_eq!(bench.login.recheck_key(&hers).await.unwrap().1, Vouched::Still);
+    bench.pass(EVERY);
+    provider.leaves(ALICE.sub);
+    assert!(matches!(bench.login.recheck_key(&hers).await.unwrap().1, Vouched::NoMore(_)));
 }
 
 #[tokio::test]
