@@ -471,12 +471,16 @@ fn told(story: &[Piece], bytes_max: usize) -> Vec<String> {
     joined.iter().map(|what| format!("{what:?}")).collect()
 }
 
+/// What stands on the screen is told after the piece of output that shows it, however long that piece is.
 fn join(all: &mut Vec<What>, what: &What) {
+    let not_shown = all.iter_mut().rfind(|before| !matches!(before, What::Shown { .. }));
+    if let (Some(What::Output(before)), What::Output(more)) = (not_shown, what) {
+        *before = [before.as_ref(), more.as_ref()].concat().into();
+        return;
+    }
     match (all.last_mut(), what) {
         (Some(What::Typed(a)), What::Typed(b)) => *a += b,
-        (Some(What::Input(a)), What::Input(b)) | (Some(What::Output(a)), What::Output(b)) => {
-            *a = [a.as_ref(), b.as_ref()].concat().into();
-        }
+        (Some(What::Input(a)), What::Input(b)) => *a = [a.as_ref(), b.as_ref()].concat().into(),
         _ => all.push(what.clone()),
     }
 }
