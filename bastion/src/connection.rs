@@ -264,7 +264,7 @@ impl server::Handler for Connection {
         if let Some(key) = self.sign_in.newly_bound() {
             self.house.live.tell_those(|other| other.is_same_person(&holder), key);
         }
-        tokio::spawn(end_when_told(place.orders.clone(), session.handle()));
+        tokio::spawn(end_when_told(place.orders.clone(), session.handle(), self.shared.severing.clone()));
         (self.place, self.caller) = (Some(place), Some(caller));
         Ok(())
     }

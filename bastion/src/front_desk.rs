@@ -282,7 +282,21 @@ impl Desk {
     async fn open(self, channel: Channel<server::Msg>, to: Destination, opening: Opening, early: Bytes) {
         // What holds now: she may have looked at a list for an hour.
         let desk = Desk { rules: self.house.rules(), principal: self.caller.principal.load_full(), ..self };
+        if let Some(why) = desk.is_over() {
+            let (connection, user) = (&desk.shared.id, &desk.principal.name);
+            tracing::info!(%connection, %user, "a session is refused: {why}");
+            let notice = Notice::Withdrawn(why.to_owned());
+            return refuse(channel, opening.pty.is_some(), &notice).await;
+        }
         desk.open_now(channel, to, opening, early).await;
+    }
+
+    /// Why nothing more is opened on this connection, if it is so: what let her in may be gone since the channel was.
+    fn is_over(&self) -> Option<&'static str> {
+        if self.house.connected.is_ending(&self.shared.id) {
+            return Some("the connection that it came by is ended");
+        }
+        self.house.login.lapsed(&self.principal, &self.rules.settings.login.certificates)
     }
 
     async fn open_now(self, channel: Channel<server::Msg>, to: Destination, opening: Opening, early: Bytes) {

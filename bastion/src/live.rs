@@ -154,6 +154,12 @@ impl<T> Live<T> {
         }
     }
 
+    /// Whether what came by this connection must end.
+    pub fn is_ending(&self, connection: &str) -> bool {
+        let is_it = |entry: &&Entry<T>| entry.holder.connection == connection;
+        self.lock().values().filter(is_it).any(|entry| matches!(*entry.orders.borrow(), Orders::End(_)))
+    }
+
     /// What is known of each that is open now.
     pub fn all(&self) -> Vec<(Holder, T)>
     where

@@ -242,8 +242,7 @@ impl SignIn {
         self.newly_bound.as_ref()
     }
 
-    /// What the provider is to be asked with again while this connection lives, if no key was bound; for the first who takes
-    /// it.
+    /// What the provider is asked with again while this connection lives, if no key was bound; for the first who takes it.
     pub fn take_kept(&mut self) -> Option<Kept> {
         self.kept.take()
     }
@@ -255,7 +254,8 @@ impl SignIn {
         };
         let key = principal.key.as_deref().unwrap_or_default();
         matches!(self.login.bindings.find(key, self.login.clock.now()), Ok(Some(binding))
-            if (&binding.issuer, &binding.subject) == (&principal.issuer, &principal.subject))
+            if (&binding.issuer, &binding.subject, binding.created_at, &binding.groups)
+                == (&principal.issuer, &principal.subject, principal.signed_in_at, &principal.groups))
     }
 
     /// Hears that the client proved `key` as `user`. To be called for verified signatures only, never for offers.

@@ -62,8 +62,17 @@ async fn all(house: &House) {
 }
 
 async fn one_key(house: &House, key: &str) {
-    if let Some((person, vouched)) = house.login.recheck_key(key).await {
-        learn(house, Learnt { person, key: Some(key.to_owned()), vouched }, None).await;
+    match house.login.recheck_key(key).await {
+        Ok(None) => {}
+        Ok(Some((person, vouched))) => {
+            // What is kept of the key vouches for its owner of today; whoever had it before has nobody who does.
+            house.end_holders(|holder| holder.key.as_deref() == Some(key) && !is_of(holder, &person));
+            learn(house, Learnt { person, key: Some(key.to_owned()), vouched }, None).await;
+        }
+        Err(fault) => {
+            tracing::error!(%fault, key, "what it opened ends");
+            house.end_holders(|holder| holder.key.as_deref() == Some(key));
+        }
     }
 }
 
@@ -88,6 +97,10 @@ async fn learn(house: &House, learnt: Learnt, by: Option<&Holder>) {
     }
 }
 
+fn is_of(holder: &Holder, person: &Person) -> bool {
+    (&holder.issuer, &holder.subject) == (&person.issuer, &person.subject)
+}
+
 impl House {
     /// Ends what somebody is in by who is not vouched for any more: by this key, or by this connection. If only her groups
     /// are others, all that she has open goes on as far as policy allows it to a member of those.
@@ -101,15 +114,19 @@ impl House {
                     (None, Some(by)) => holder.connection == by.connection,
                     (None, None) => false,
                 };
-                self.live.end_those(is_it, NOT_VOUCHED_FOR, NOTICE);
-                self.connected.end_those(is_it, NOT_VOUCHED_FOR, NOTICE);
+                self.end_holders(is_it);
             }
             Vouched::Changed(groups) => self.regroup(person, groups),
         }
     }
 
+    fn end_holders(&self, of: impl Fn(&Holder) -> bool) {
+        self.live.end_those(&of, NOT_VOUCHED_FOR, NOTICE);
+        self.connected.end_those(&of, NOT_VOUCHED_FOR, NOTICE);
+    }
+
     fn regroup(&self, person: &Person, groups: &BTreeSet<String>) {
-        let is_her = |h: &Holder| (&h.issuer, &h.subject) == (&person.issuer, &person.subject);
+        let is_her = |holder: &Holder| is_of(holder, person);
         for (_, caller) in self.connected.all().into_iter().filter(|(holder, _)| is_her(holder)) {
             caller.principal.rcu(|old| gate::Principal { groups: groups.clone(), ..old.as_ref().clone() });
         }

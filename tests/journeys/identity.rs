@@ -30,7 +30,15 @@ fn an_administrator_takes_a_persons_keys_back_and_what_they_opened_ends() {
     let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed.iter().map(|one| &one["person"]["name"]).collect::<Vec<_>>(), ["ana", "bea"]);
 
+    let control = ana.path("mux").display().to_string();
+    let shared = ["-o", "ControlMaster=auto", "-o", &format!("ControlPath={control}")];
+    let master = ana.ssh(&["web1", "echo in; sleep 600"]).options(&shared).start();
+    master.out.wait("in\n", SHORT);
+    ana.ssh(&["web1", "true"]).options(&shared).done().expect_ok("a channel of the same connection");
+
     let revoked = bastion.command(&["bindings", "revoke", "--user", "ana"]).expect_ok("bindings revoke");
+    let late = ana.ssh(&["web1", "echo late"]).options(&shared).done();
+    assert!(late.code != Some(0) && !late.text().contains("late"), "while it is told of its end: {late:?}");
     assert!(revoked.text().contains("1 key revoked"), "{}", revoked.text());
     let done = anas.done(SHORT);
     assert_eq!(done.code, Some(75), "{done:?}");

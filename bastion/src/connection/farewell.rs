@@ -6,14 +6,21 @@ use gate::{Ending, exit_code};
 use russh::{ChannelId, server};
 use tokio::sync::watch;
 
-use crate::live::Orders;
+use crate::{live::Orders, severable::Severing};
 
 /// A connection whose person is to go ends so much later than its sessions.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// How long its goodbye may take.
+const GOODBYE: Duration = Duration::from_millis(500);
+
 /// Ends a connection once its person is not to have it any more: a little later, so that its sessions can say why.
 /// Done, too, when the connection is gone.
-pub(super) async fn end_when_told(mut orders: watch::Receiver<Orders>, handle: server::Handle) {
+pub(super) async fn end_when_told(
+    mut orders: watch::Receiver<Orders>,
+    handle: server::Handle,
+    severing: Severing,
+) {
     let Ok(Orders::End(Ending { why, after, .. })) =
         orders.wait_for(|order| matches!(order, Orders::End(_))).await.map(|order| order.clone())
     else {
@@ -23,6 +30,9 @@ pub(super) async fn end_when_told(mut orders: watch::Receiver<Orders>, handle: s
     if handle.disconnect(russh::Disconnect::ByApplication, why, "en".into()).await.is_err() {
         tracing::debug!("a connection that was to end had ended");
     }
+    // russh says no goodbye in the middle of a key exchange, and a client can leave one unfinished.
+    tokio::time::sleep(GOODBYE).await;
+    severing.cut();
 }
 
 /// Ends a channel whose task is gone. Its recording ends as interrupted.

@@ -152,7 +152,8 @@ fn made_out_to(certificate: &Certificate, name: &Name) -> Result<Name, Certifica
         return Err(CertificateFault::Anyone);
     }
     let names = principals.iter().filter_map(|principal| principal.parse::<Name>().ok());
-    let found = names.into_iter().find(|principal| principal.folded() == name.folded());
+    // In small letters from here on, as policy compares names.
+    let found = names.map(|principal| principal.folded()).find(|principal| *principal == name.folded());
     found.ok_or_else(|| CertificateFault::Another(Printable::of(&principals.join(", ")).to_string()))
 }
 

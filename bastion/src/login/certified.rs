@@ -11,7 +11,7 @@ use gate::Principal;
 use russh::keys::{Certificate, HashAlg, PublicKey, ssh_key::public::KeyData};
 
 use super::{
-    KeyAnswer, Proof, SignIn, State,
+    KeyAnswer, Login, Proof, SignIn, State,
     certificate::{CertificateFault, Certified, check},
     notice,
 };
@@ -123,13 +123,7 @@ impl SignIn {
 
     /// Why nothing more is opened on this connection, if it was a certificate that opened it and that lets nobody in by now.
     pub fn lapsed(&self, trusted: &Certificates) -> Option<&'static str> {
-        let certificate = self.principal()?.certificate.as_ref()?;
-        let fingerprint = |authority: &PublicKey| authority.fingerprint(HashAlg::Sha256).to_string();
-        if self.login.clock.now() >= certificate.ends_at {
-            return Some("the certificate that opened this connection is not valid any more");
-        }
-        let is_trusted = trusted.authorities.iter().any(|known| fingerprint(known) == certificate.authority);
-        (!is_trusted).then_some("the authority of this connection's certificate is not trusted any more")
+        self.login.lapsed(self.principal()?, trusted)
     }
 
     async fn admit_certified(
@@ -162,5 +156,18 @@ impl SignIn {
         tracing::warn!(%source, user, key, serial, key_id, authority, "a certificate does not hold: {fault}");
         let why = format!("certificate {serial} ({key_id}) of {authority}: {fault}");
         self.login.audit.refused(Act::SignInRefused { user, source, key: Some(key), why });
+    }
+}
+
+impl Login {
+    /// Why nothing more is opened for her, if it was a certificate that let her in and that lets nobody in by now.
+    pub fn lapsed(&self, principal: &Principal, trusted: &Certificates) -> Option<&'static str> {
+        let certificate = principal.certificate.as_ref()?;
+        let fingerprint = |authority: &PublicKey| authority.fingerprint(HashAlg::Sha256).to_string();
+        if self.clock.now() >= certificate.ends_at {
+            return Some("the certificate that opened this connection is not valid any more");
+        }
+        let is_trusted = trusted.authorities.iter().any(|known| fingerprint(known) == certificate.authority);
+        (!is_trusted).then_some("the authority of this connection's certificate is not trusted any more")
     }
 }

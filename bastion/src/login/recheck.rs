@@ -39,6 +39,11 @@ pub enum Vouched {
     Changed(BTreeSet<String>),
 }
 
+/// What is kept of a key cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what the provider is asked with cannot be read: {0}")]
+pub struct Unreadable(String);
+
 /// What was learnt of somebody whom the provider was asked about.
 #[derive(Clone, Debug)]
 pub struct Learnt {
@@ -149,27 +154,27 @@ impl Login {
 
     /// Asks whether the owner of a bound key is still vouched for, if it is time to; none if there is nothing to ask with.
     /// The binding itself is left as it is.
-    pub async fn recheck_key(&self, key: &str) -> Option<(Person, Vouched)> {
+    ///
+    /// # Errors
+    /// If what is kept of it cannot be read: then nobody can say, and it must let nobody in.
+    pub async fn recheck_key(&self, key: &str) -> Result<Option<(Person, Vouched)>, Unreadable> {
         if self.settings.recheck.is_zero() {
-            return None;
+            return Ok(None);
         }
         let turn = self.rechecks.turn(key);
         let _turn = turn.lock().await;
-        let before = self.bindings.refresh.get(key).unwrap_or_else(|fault| {
-            tracing::error!(%fault, "nobody can say what the provider is asked with");
-            None
-        })?;
-        let Ok(stored) = serde_json::from_slice::<Stored>(&before) else {
-            tracing::warn!(key, "a refresh token cannot be read; its key signs nobody in any more");
-            self.bindings.refresh.remove(key).ok()?;
-            return None;
+        let Some(before) = self.bindings.refresh.get(key).map_err(|fault| Unreadable(fault.to_string()))?
+        else {
+            return Ok(None);
         };
+        let stored: Stored =
+            serde_json::from_slice(&before).map_err(|fault| Unreadable(fault.to_string()))?;
         if !self.is_due(stored.checked_at) {
-            return Some((stored.person, Vouched::Still));
+            return Ok(Some((stored.person, Vouched::Still)));
         }
         let Some(token) = self.rechecks.open(key, &stored) else {
             let why = "its refresh token was encrypted under another vault, or changed since".to_owned();
-            return Some((stored.person, Vouched::NoMore(why)));
+            return Ok(Some((stored.person, Vouched::NoMore(why))));
         };
         let mut kept = Kept { person: stored.person, token, checked_at: stored.checked_at };
         let vouched = self.ask(&mut kept).await;
@@ -178,18 +183,25 @@ impl Login {
             Vouched::Still => {}
             // Her binding ends, but what she has open by it goes on, and is asked about as long as it does.
             Vouched::Changed(groups) => kept.person.groups = groups.iter().cloned().collect(),
-            Vouched::NoMore(_) => return Some((was, vouched)),
+            Vouched::NoMore(_) => return Ok(Some((was, vouched))),
         }
         if let Some(now) = self.rechecks.stored(key, &kept) {
             self.replace(key, &before, &now);
         }
-        Some((was, vouched))
+        Ok(Some((was, vouched)))
     }
 
     /// Whether a binding still lets its owner in, after asking if it is time to. If not, it is gone.
     pub(super) async fn is_vouched_for(&self, binding: &Binding) -> bool {
         let key = &binding.fingerprint;
-        let Some((person, vouched)) = self.recheck_key(key).await else { return true };
+        let (person, vouched) = match self.recheck_key(key).await {
+            Ok(None) => return true,
+            Ok(Some(said)) => said,
+            Err(fault) => {
+                tracing::error!(%fault, key, "nobody can ask whether she is vouched for; she signs in anew");
+                return false;
+            }
+        };
         if vouched == Vouched::Still {
             return true;
         }

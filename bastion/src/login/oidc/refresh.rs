@@ -93,15 +93,17 @@ impl Provider {
     }
 }
 
-/// Whether the error is about her, and not about the bastion as a client or about the provider's day: those are no reason
-/// to throw everybody out.
+/// Whether the error is about her: all are, also those that a provider has made up, but for those that are about the bastion
+/// as a client or about the provider's day. They are no reason to throw everybody out.
 fn is_no(error: &CoreErrorResponseType) -> bool {
     match error {
-        CoreErrorResponseType::InvalidGrant | CoreErrorResponseType::UnauthorizedClient => true,
+        CoreErrorResponseType::InvalidClient
+        | CoreErrorResponseType::InvalidRequest
+        | CoreErrorResponseType::InvalidScope
+        | CoreErrorResponseType::UnsupportedGrantType => false,
         CoreErrorResponseType::Extension(other) => {
-            ["access_denied", "login_required", "consent_required", "interaction_required"]
-                .contains(&other.as_str())
+            !["temporarily_unavailable", "server_error", "slow_down"].contains(&other.as_str())
         }
-        _ => false,
+        _ => true,
     }
 }

@@ -191,3 +191,12 @@ async fn who_has_many_keys_and_no_certificate_is_sent_to_sign_in_with_the_first(
     assert_eq!(caller.key(), Some(fingerprint(&key(2)).as_str()), "another user begins anew");
     assert!(matches!(caller.key_shown("alice", &key(8), &trusted()).await, KeyAnswer::Success(_)));
 }
+
+#[tokio::test]
+async fn a_principal_in_capitals_is_the_same_person_to_every_rule() {
+    let bench = bench();
+    let mut caller = bench.caller();
+    let shouted = Draft { principals: vec!["ALICE"], ..draft() };
+    let KeyAnswer::Success(principal) = shows(&mut caller, "Alice", shouted).await else { panic!("not in") };
+    assert_eq!((principal.subject.as_str(), principal.name.as_str()), ("alice", "alice"));
+}

@@ -85,10 +85,10 @@ async fn other_groups_end_all_her_bindings_that_were_made_with_the_old_ones() {
     // What she has open goes on, and is asked about: the next time with her new groups.
     let hers = fingerprint(&key(1));
     bench.pass(EVERY);
-    assert_eq!(bench.login.recheck_key(&hers).await.unwrap().1, Vouched::Still);
+    assert_eq!(bench.login.recheck_key(&hers).await.unwrap().unwrap().1, Vouched::Still);
     bench.pass(EVERY);
     provider.leaves(ALICE.sub);
-    assert!(matches!(bench.login.recheck_key(&hers).await.unwrap().1, Vouched::NoMore(_)));
+    assert!(matches!(bench.login.recheck_key(&hers).await.unwrap().unwrap().1, Vouched::NoMore(_)));
 }
 
 #[tokio::test]
@@ -175,4 +175,12 @@ async fn what_belongs_to_no_binding_and_nobody_who_is_in_is_forgotten() {
     assert!(bench.login.bindings.refresh.contains_key(&key).unwrap(), "she is in");
     bench.login.forget_refreshes(&Default::default()).unwrap();
     assert!(!bench.login.bindings.refresh.contains_key(&key).unwrap());
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_be_read_lets_nobody_in() {
+    let (bench, _provider) = signed_in().await;
+    bench.login.bindings.refresh.insert(fingerprint(&key(1)), &b"{\"version\":1"[..]).unwrap();
+    assert_eq!(alice(&bench).await, KeyAnswer::PartialSuccess);
+    assert!(bench.login.recheck_key(&fingerprint(&key(1))).await.is_err());
 }

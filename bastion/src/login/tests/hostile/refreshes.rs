@@ -24,7 +24,7 @@ async fn due(refresh: Refresh, fault: Fault) -> (Bench, Hostile) {
 }
 
 async fn asked(bench: &Bench) -> Vouched {
-    bench.login.recheck_key(&fingerprint(&key(1))).await.expect("there is a token").1
+    bench.login.recheck_key(&fingerprint(&key(1))).await.unwrap().expect("there is a token").1
 }
 
 #[tokio::test]
