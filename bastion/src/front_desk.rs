@@ -234,7 +234,8 @@ impl Desk {
 
     /// The same without the targets that she may reach, which take their time.
     fn knows_herself(&self) -> words::Knows {
-        words::Knows { principal: self.principal.as_ref().clone(), items: Vec::new() }
+        let alone_until = self.house.login.alone_until(&self.principal);
+        words::Knows { principal: self.principal.as_ref().clone(), items: Vec::new(), alone_until }
     }
 
     /// A terminal and no target: the list to pick from.

@@ -112,6 +112,7 @@ pub async fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
         KeyCommand::List { json } => list(&Vault::list(&settings.vault())?, *json, out)?,
         KeyCommand::New { name } => {
             not_a_successor(name)?;
+            is_free(&settings, name)?;
             let (mut vault, _) = open_vault(&settings)?;
             let key = Vault::fresh_key(name)?;
             let act = Act::KeyMade { name: name.clone(), key: fingerprint(key.public_key()), by: By::me() };
@@ -123,6 +124,7 @@ pub async fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
         KeyCommand::Retire { name } => retire(&settings, name, out).await?,
         KeyCommand::Import { name, file } => {
             not_a_successor(name)?;
+            is_free(&settings, name)?;
             let (mut vault, _) = open_vault(&settings)?;
             let key = Vault::read_key(&secret_file::read(file)?).map_err(|fault| in_file(file, &fault))?;
             let act =
@@ -161,6 +163,14 @@ fn not_a_successor(name: &str) -> Result<(), Failure> {
             format!("bastion key rotate {old}, or a name with another ending"),
         )),
         None => Ok(()),
+    }
+}
+
+/// The trail must not tell of a key that is never made.
+fn is_free(settings: &Settings, name: &str) -> Result<(), Failure> {
+    match Vault::list(&settings.vault())?.iter().any(|key| key.name == name) {
+        true => Err(VaultFault::NameTaken { name: name.into() }.into()),
+        false => Ok(()),
     }
 }
 

@@ -330,16 +330,6 @@ impl SignIn {
         self.name.as_ref() == Some(&name.folded())
     }
 
-    /// Whether policy lets the key sign in without its owner's doing.
-    fn may_sign_in_alone(&self, proof: &KeyProof, binding: &Binding, now: i64) -> bool {
-        let bound = Proof::Bound(proof.clone(), binding.clone());
-        let why = admit::no_binding(&self.login.policy.load(), &bound.principal(self.source, now), now);
-        if let Some(why) = &why {
-            tracing::info!(source = %self.source, name = %binding.name, key = binding.fingerprint, "its owner signs in anew: {why}");
-        }
-        why.is_none()
-    }
-
     /// Whether this is the issuer that may vouch for the user name that was given.
     fn is_vouched_by(&self, issuer: &str) -> bool {
         let provider = self.name.as_ref().and_then(|name| self.login.providers.of_name(name));
@@ -453,7 +443,7 @@ impl SignIn {
         }
         let why = match &self.state {
             State::KeyProven(_) => {
-                "the key is not bound, and no sign-in was begun (a client in batch mode cannot)"
+                "the key does not sign in alone, and no sign-in was begun (a client in batch mode cannot)"
             }
             State::Asking { .. } => "left before the sign-in was confirmed",
             State::Nothing | State::Over { .. } | State::SignedIn { .. } => "left without a proof",
@@ -482,14 +472,14 @@ impl SignIn {
     }
 }
 
-/// Waits, one round at most, until there is something that the client has not been told.
+/// Waits, one round at most, for something that the client has not been told.
 async fn news(flow: &mut Flow, round: &Round) -> Progress {
     let new = |progress: &Progress| match progress {
         Progress::Starting => false,
         Progress::Waiting { answers, .. } => !round.told || *answers > round.answers_seen,
         Progress::Decided(_) => true,
     };
-    // Both errors mean "no news": time is up, or the task is gone, which `now` tells from what it left behind.
+    // Both errors mean "no news": time is up, or the task is gone, as `now` tells.
     drop(tokio::time::timeout(ROUND_TIME_MAX, flow.progress.wait_for(new)).await);
     flow.now()
 }

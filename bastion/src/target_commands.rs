@@ -131,9 +131,10 @@ async fn pin(
     input: Option<&mut (dyn BufRead + Send)>,
     out: &mut (dyn Write + Send),
 ) -> Result<(), Failure> {
-    let TargetSettings { target, connect_timeout, .. } = own_keys::target(settings, name)?;
+    let TargetSettings { target, connect_timeout, weak_algorithms, .. } = own_keys::target(settings, name)?;
+    let preferred = weak_algorithms.beside(&settings.ssh.preferred());
     let before = pins::read(&settings.pins(), &target.name)?.keys(&target.address, target.port);
-    let key = dial::scan(&target.address, target.port, *connect_timeout, settings.ssh.preferred())
+    let key = dial::scan(&target.address, target.port, *connect_timeout, preferred)
         .await
         .map_err(|problem| unreachable(target, &problem))?;
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     answer::Answer,
     menu::{self, Item},
+    sessions,
 };
 
 pub use bindings::{Asks, answer as answer_keys};
@@ -22,6 +23,8 @@ pub struct Knows {
     pub principal: Principal,
     /// What she may reach.
     pub items: Vec<Item>,
+    /// Until when her key signs her in alone: seconds since 1970 (UTC).
+    pub alone_until: Option<i64>,
 }
 
 /// One word, and what it is for.
@@ -171,16 +174,24 @@ fn targets(knows: &Knows) -> (String, Value) {
 
 fn login(knows: &Knows) -> (String, Value) {
     let Principal { name, key, .. } = &knows.principal;
-    let text = match key {
-        Some(key) => {
-            format!("Signed in as {name}. The key {key} needs no prompt until the sign-in is over.\n")
+    let text = match (key, knows.alone_until) {
+        (Some(key), Some(until)) => {
+            format!(
+                "Signed in as {name}. The key {key} needs no prompt until {}.\n",
+                sessions::local(until.unsigned_abs().saturating_mul(1_000_000))
+            )
         }
-        None => format!(
+        (Some(key), None) => {
+            format!(
+                "Signed in as {name}, for this connection: the key {key} is not bound, so the next one signs in anew.\n"
+            )
+        }
+        (None, _) => format!(
             "Signed in as {name}, for this connection: it has no key that a sign-in could be bound to.\n\
              With one (ssh-keygen -t ed25519) the next sign-in is enough for hours.\n"
         ),
     };
-    (text, json!({ "name": name.as_str(), "key": key }))
+    (text, json!({ "name": name.as_str(), "key": key, "alone_until": knows.alone_until }))
 }
 
 #[cfg(test)]
@@ -210,7 +221,7 @@ mod tests {
         };
         let web1 =
             Item { name: "web1".parse().unwrap(), logins: vec!["root".parse().unwrap()], labels: vec![] };
-        Knows { principal, items: vec![web1] }
+        Knows { principal, items: vec![web1], alone_until: None }
     }
 
     #[test]

@@ -196,7 +196,7 @@ fn a_job_of_crons_runs_with_a_bound_key_and_fails_at_once_without_one() {
     refused(cron(&backup));
     let key = Command::new("ssh-keygen").arg("-lf").arg(backup.path("id")).output().unwrap();
     let key = String::from_utf8_lossy(&key.stdout).split(' ').nth(1).unwrap().to_owned();
-    let cause = "the key is not bound, and no sign-in was begun (a client in batch mode cannot)";
+    let cause = "the key does not sign in alone, and no sign-in was begun (a client in batch mode cannot)";
     documented(cause);
     let named = || {
         let log = home.server.err.text();

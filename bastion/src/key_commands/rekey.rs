@@ -88,7 +88,14 @@ fn next(settings: &Settings, source: &MasterKeySource, file: &Path) -> String {
     let is_in_place = in_settings.is_some_and(|set| place(set).is_some() && place(set) == place(file));
     let steps = match source {
         MasterKeySource::File(old) => {
-            vec![format!("mv {new} {}", old.display()), "systemctl reload bastion".into()]
+            let old = old.display();
+            vec![
+                format!(
+                    "cp -p {old} {old}.old    (older copies of the vault open with it alone: keep it where they are not)"
+                ),
+                format!("mv {new} {old}"),
+                "systemctl reload bastion".into(),
+            ]
         }
         MasterKeySource::Environment if is_in_place => {
             vec!["take BASTION_MASTER_KEY out of the environment".into(), "systemctl restart bastion".into()]

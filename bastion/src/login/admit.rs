@@ -7,8 +7,8 @@ use gate::{NewKey, Policy, Principal};
 use crate::{audit::By, revoke::forget};
 
 use super::{
-    BindFault, Binding, Identity, Kept, NameOwner, Proof, Refresh, SignIn, State, Whose, audit, audit::Act,
-    notice,
+    BindFault, Binding, Identity, Kept, KeyProof, Login, NameOwner, Proof, Refresh, SignIn, State, Whose,
+    audit, audit::Act, notice,
 };
 
 /// Why a bound key does not sign its owner in alone, if policy does not let it.
@@ -29,6 +29,18 @@ pub(super) fn no_binding(policy: &Policy, principal: &Principal, now: i64) -> Op
 }
 
 impl SignIn {
+    /// Whether policy lets the key sign in without its owner's doing.
+    pub(super) fn may_sign_in_alone(&mut self, proof: &KeyProof, binding: &Binding, now: i64) -> bool {
+        let bound = Proof::Bound(proof.clone(), binding.clone());
+        let why = no_binding(&self.login.policy.load(), &bound.principal(self.source, now), now);
+        if let Some(why) = &why {
+            tracing::info!(source = %self.source, name = %binding.name, key = binding.fingerprint, "its owner signs in anew: {why}");
+        }
+        let is_let = why.is_none();
+        self.certificates.not_alone = why;
+        is_let
+    }
+
     /// Lets in whom both the provider and the name agree on, and binds the key that was proven on the way.
     pub(super) async fn admit(
         &mut self,
@@ -129,5 +141,23 @@ impl SignIn {
                 Ok(())
             }
         }
+    }
+}
+
+impl Login {
+    /// Until when her key signs her in alone: seconds since 1970 (UTC); none if it does not.
+    pub fn alone_until(&self, principal: &Principal) -> Option<i64> {
+        let (now, policy) = (self.clock.now(), self.policy.load());
+        let binding = self.bindings.find(principal.key.as_deref()?, now).ok()??;
+        let bound = Principal { signed_in_at: binding.created_at, ..principal.clone() };
+        let is_hers = (&binding.issuer, &binding.subject) == (&principal.issuer, &principal.subject);
+        if !is_hers || no_binding(&policy, &bound, now).is_some() {
+            return None;
+        }
+        let most = policy
+            .sign_in(&bound)
+            .binding
+            .map_or(i64::MAX, |most| i64::try_from(most.as_secs()).unwrap_or(i64::MAX));
+        Some(binding.expires_at.min(binding.created_at.saturating_add(most)))
     }
 }

@@ -49,6 +49,8 @@ pub(super) struct Shown {
     pub(super) is_barred: bool,
     /// One was passed by, and why.
     passed_by: Option<String>,
+    /// Why a bound key did not sign in alone.
+    pub(super) not_alone: Option<String>,
     /// How many keys were proven that are half the way.
     keys: usize,
 }
@@ -59,10 +61,14 @@ const KEYS_MAX: usize = 4;
 impl Shown {
     /// Why nobody was let in here, with what is to be said of certificates.
     pub(super) fn with(&self, why: &str) -> String {
-        match &self.passed_by {
-            Some(fault) => format!("{why}; a certificate was passed by: {fault}"),
-            None => why.to_owned(),
+        let mut why = why.to_owned();
+        if let Some(rule) = &self.not_alone {
+            why += &format!("; {rule}");
         }
+        if let Some(fault) = &self.passed_by {
+            why += &format!("; a certificate was passed by: {fault}");
+        }
+        why
     }
 }
 

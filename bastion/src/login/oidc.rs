@@ -5,7 +5,7 @@ mod refresh;
 mod set_up;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -179,6 +179,8 @@ pub(super) struct Provider {
     settings: Issuer,
     /// What stands before the groups that it names: those of a further provider are no namesakes of the main one's.
     prefix: String,
+    /// What its groups must not begin with.
+    reserved: Vec<String>,
     /// A refresh token is wanted, for the re-check.
     offline: bool,
     pub http: Http,
@@ -212,6 +214,7 @@ impl Provider {
             secret,
             http: Http::new(settings.ca_file.as_deref()).map_err(|f| ProviderFault::Unfit(f.to_string()))?,
             prefix: name.map(|name| format!("{name}:")).unwrap_or_default(),
+            reserved: Vec::new(),
             settings,
             offline,
             clock,
@@ -386,11 +389,22 @@ impl Provider {
         Ok(all)
     }
 
-    fn prefixed(&self, groups: BTreeSet<String>) -> BTreeSet<String> {
-        match self.prefix.as_str() {
-            "" => groups,
-            prefix => groups.into_iter().map(|group| format!("{prefix}{group}")).collect(),
+    /// The main provider, which names no group that would be taken for one of a further one.
+    pub fn without_groups_of(mut self, more: &BTreeMap<Name, Issuer>) -> Provider {
+        self.reserved = more.keys().map(|name| format!("{name}:")).collect();
+        self
+    }
+
+    fn prefixed(&self, mut groups: BTreeSet<String>) -> BTreeSet<String> {
+        if !self.prefix.is_empty() {
+            return groups.into_iter().map(|group| format!("{}{group}", self.prefix)).collect();
         }
+        let count = groups.len();
+        groups.retain(|group| !self.reserved.iter().any(|prefix| group.starts_with(prefix)));
+        if groups.len() < count {
+            tracing::warn!(issuer = %*self.issuer, "groups that are called like those of login.more do not count");
+        }
+        groups
     }
 
     fn identity(&self, claims: &Map<String, Value>) -> Result<Identity, ProviderFault> {

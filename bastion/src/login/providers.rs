@@ -26,7 +26,10 @@ impl Providers {
             Ok((issuer.users.clone(), Arc::new(provider)))
         });
         Ok(Providers {
-            main: Arc::new(Provider::new(settings.main(), None, offline, clock.clone())?),
+            main: Arc::new(
+                Provider::new(settings.main(), None, offline, clock.clone())?
+                    .without_groups_of(&settings.more),
+            ),
             more: more.collect::<Result<_, ProviderFault>>()?,
         })
     }

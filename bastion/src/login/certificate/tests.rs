@@ -210,11 +210,7 @@ fn it_is_made_out_to_the_user_name_and_to_nothing_like_it() {
     assert_eq!(found.to_string(), "it is made out to bob, x\\u{1b}[2J");
 
     let large = checked(&Draft { principals: vec!["Alice"], ..draft() }.signed()).unwrap();
-    assert_eq!(
-        large.principal.as_str(),
-        "Alice",
-        "names are compared in small letters, and kept as they are"
-    );
+    assert_eq!(large.principal.as_str(), "alice", "small letters are what every rule is held against");
 }
 
 #[test]

@@ -197,3 +197,24 @@ fn an_issuer_without_https_is_refused_unless_it_is_this_machine() {
         assert!(made(issuer).is_ok(), "{issuer}");
     }
 }
+
+#[test]
+fn no_group_of_the_main_provider_is_called_like_one_of_another() {
+    let more = settings_of(
+        "[login]\nissuer = 'https://id.example'\nclient_id = 'bastion'\n\
+                            [login.more.partner]\nissuer = 'https://p.example'\nclient_id = 'b'\nusers = ['ext-*']\n",
+    );
+    let main = provider().without_groups_of(&more);
+    let claims = with(json!({ "groups": ["sre", "partner:sre", "partners:sre"] }));
+    let Value::Object(claims) = claims else { panic!("an object") };
+    let groups = main.identity(&claims).unwrap().groups;
+    assert_eq!(groups, ["partners:sre", "sre"].map(str::to_owned).into());
+}
+
+fn settings_of(text: &str) -> std::collections::BTreeMap<Name, Issuer> {
+    #[derive(serde::Deserialize)]
+    struct File {
+        login: Settings,
+    }
+    toml::from_str::<File>(text).unwrap().login.more
+}
