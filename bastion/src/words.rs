@@ -245,6 +245,14 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_said_to_need_no_prompt_only_if_it_does_not() {
+        let unbound = answer("login", &[], &knows()).out;
+        assert!(unbound.contains("is not bound, so the next one signs in anew"), "{unbound}");
+        let bound = answer("login", &[], &Knows { alone_until: Some(10 * 86_400), ..knows() }).out;
+        assert!(bound.contains("needs no prompt until 1970-01-1"), "{bound}");
+    }
+
+    #[test]
     fn an_unknown_word_is_refused_with_the_nearest_one_and_no_control_byte() {
         let refused = answer("targest", &[], &knows());
         assert_eq!(

@@ -34,7 +34,7 @@ fn an_administrator_takes_a_persons_keys_back_and_what_they_opened_ends() {
     let shared = ["-o", "ControlMaster=auto", "-o", &format!("ControlPath={control}")];
     let master = ana.ssh(&["web1", "echo in; sleep 600"]).options(&shared).start();
     master.out.wait("in\n", SHORT);
-    ana.ssh(&["web1", "true"]).options(&shared).done().expect_ok("a channel of the same connection");
+    ana.ssh(&[":whoami"]).options(&shared).done().expect_ok("a channel of the same connection");
 
     let revoked = bastion.command(&["bindings", "revoke", "--user", "ana"]).expect_ok("bindings revoke");
     let late = ana.ssh(&["web1", "echo late"]).options(&shared).done();
@@ -150,6 +150,11 @@ fn commands_that_change_something_are_in_the_trail_whether_or_not_a_server_runs(
     bastion.command(&["key", "new", "one"]).expect_ok("key new");
     bastion.stop();
     bastion.command(&["key", "new", "two"]).expect_ok("key new");
+    assert_eq!(
+        bastion.command(&["key", "new", "two"]).code,
+        Some(1),
+        "it is there; the trail has one entry below"
+    );
 
     let revoked = bastion.command(&["bindings", "revoke", "--all"]).expect_ok("bindings revoke").text();
     assert!(revoked.ends_with("2 keys revoked\n"), "{revoked}");
@@ -175,7 +180,7 @@ fn who_comes_in_batch_mode_without_a_binding_is_named_in_log_and_trail() {
     assert_eq!(refused.code, Some(255));
     assert!(refused.err.contains("Permission denied (keyboard-interactive)"), "{}", refused.err);
 
-    bastion.logged("the key is not bound");
+    bastion.logged("the key does not sign in alone");
     let entry = within(Duration::from_secs(20), "the refusal in the trail", || {
         trail(&bastion, &["--act", "sign-in-refused"]).pop()
     });
@@ -224,6 +229,15 @@ fn policy_takes_the_right_of_bound_keys_and_codes_and_gives_it_back() {
     bastion.reload();
     within(SHORT, "the new policy", || (ana.ssh(&["web1", "true"]).done().code == Some(255)).then_some(()));
     bastion.logged("its owner signs in anew: rule no-keys lets no key sign in alone");
+    let why = within(SHORT, "the refusal in the trail", || {
+        trail(&bastion, &["--act", "sign-in-refused", "--user", "ana"])
+            .pop()
+            .map(|entry| entry["why"].clone())
+    });
+    assert!(
+        why.as_str().is_some_and(|why| why.ends_with("; rule no-keys lets no key sign in alone")),
+        "{why}"
+    );
     bea.ssh(&["web1", "true"]).done().expect_ok("a key that no rule is about");
     let carol = bastion.stranger("carol");
     let ssh = carol.ssh(&[":whoami"]).attended().on_terminal(100, 30);

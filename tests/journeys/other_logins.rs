@@ -299,6 +299,12 @@ fn an_old_algorithm_is_refused_unless_the_settings_of_its_target_name_it() {
         ana.ssh(&["old2", "true"]).done().expect_ok(sshd);
         let plain = names.replace('"', "");
         bastion.logged(&format!("old2 is offered weak algorithms too: {plain}"));
+        let pin = |target: &str| bastion.command(&["target", "pin", target, "--yes"]).code;
+        assert_eq!(
+            (pin("old1"), pin("old2")),
+            (Some(1), Some(0)),
+            "{sshd}: a pin is asked for as a session is"
+        );
         let check = bastion.command(&["check"]).expect_ok("bastion check").text();
         assert!(check.contains(&format!("target old2 is offered weak algorithms: {plain}")), "{check}");
         assert!(!check.contains("target old1 is offered"), "{check}");

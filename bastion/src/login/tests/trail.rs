@@ -89,7 +89,11 @@ async fn who_is_refused_or_leaves_is_written_down_once_and_without_a_secret() {
     let acts = bench.acts().await;
     let why: Vec<_> = acts.iter().filter_map(|act| act["why"].as_str()).collect();
     assert_eq!(why.len(), 3, "{why:?}");
-    assert!(why[0] == notice::NOT_HER_NAME && why[1].contains("not bound") && why[2].contains("left before"));
+    assert!(
+        why[0] == notice::NOT_HER_NAME
+            && why[1].contains("does not sign in alone")
+            && why[2].contains("left before")
+    );
     let all = serde_json::to_string(&acts).unwrap();
     assert!(provider.seen().secrets.iter().all(|secret| !all.contains(secret)));
 }
