@@ -246,7 +246,7 @@ impl Provider {
         self.remembered().unwrap_or(Err(fault))
     }
 
-    /// What need not be asked for now: what is known, or that it cannot be had.
+    /// What there is without asking the provider: what is known of it, or that nothing can be had.
     fn remembered(&self) -> Option<Result<Known, ProviderFault>> {
         let memory = self.memory();
         let now = self.clock.now();

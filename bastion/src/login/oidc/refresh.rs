@@ -75,6 +75,10 @@ impl Provider {
             Err(RequestTokenError::ServerResponse(said)) if is_no(said.error()) => {
                 return Err(RefreshFault::Refused("the provider refuses the refresh token".into()));
             }
+            Err(RequestTokenError::ServerResponse(_)) => {
+                let unfit = "the provider refuses to answer this client, or is in trouble".to_owned();
+                return Err(RefreshFault::Unknown(ProviderFault::Unfit(unfit)));
+            }
             Err(error) => return Err(RefreshFault::Unknown(super::super::device::request_fault(error))),
         };
         let token = Refresh::among(&tokens);
