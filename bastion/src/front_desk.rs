@@ -394,8 +394,7 @@ impl Desk {
         }
     }
 
-    /// Keys that were bound to her since she was last told, if there is a terminal to tell her on. The one that she came
-    /// with is none of them: she has bound it herself.
+    /// Keys that were bound to her and that the key she came with has not told her of, if there is a terminal to tell it on.
     fn news(&self, terminal: bool) -> Vec<NewKey> {
         if !terminal {
             return Vec::new();

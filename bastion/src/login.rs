@@ -32,6 +32,7 @@ use tokio::sync::mpsc;
 
 pub use answer::{InteractiveAnswer, KeyAnswer, Question};
 pub use bindings::{BindFault, Binding, Bindings, StoreFault};
+pub use certified::is_authority;
 pub use clock::Clock;
 pub use device::{Invitation, Outcome};
 pub use names::{NameOwner, Whose};

@@ -1,10 +1,15 @@
 //! What people lose at the provider they lose here; and more than one provider.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use serde_json::{Value, json};
 use tests::{
+    hostile::{Fault, Hostile, Refresh},
     provider::Provider,
     world::{Caller, SHORT, Setup, TestBastion, person, press_enter_until_done, user_code, within},
 };
+
+use crate::users_certificates::Authority;
 
 const GONE: &str = "the sign-in provider does not vouch for you any more";
 const GROUPS: &str =
@@ -160,4 +165,64 @@ fn each_provider_vouches_for_its_own_people_and_its_groups_are_no_namesakes() {
     let check = bastion.command(&["check"]);
     assert_eq!(check.code, Some(1), "{check:?}");
     assert!(check.text().contains("each provider is named once"), "{check:?}");
+}
+
+#[test]
+fn a_provider_that_hangs_puts_off_nothing_that_is_asked_of_another() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let partner = Hostile::start(Fault::Nothing, now.try_into().unwrap());
+    let mut zoe_there = person("ext-zoe");
+    zoe_there["sub"] = "zoe".into();
+    partner.claims(zoe_there);
+    let bastion = Setup::default()
+        .policy(ALL)
+        .login("recheck = \"1s\"")
+        .table(&format!(
+            "[login.more.partner]\nissuer = {:?}\nclient_id = \"bastion\"\nusers = [\"ext-*\"]\n",
+            partner.issuer()
+        ))
+        .start();
+    let (ana, zoe) = (bastion.caller("ana"), bastion.stranger("ext-zoe"));
+    let signed_in = zoe.ssh(&[":whoami"]).attended().on_terminal(100, 30);
+    assert_eq!(press_enter_until_done(&signed_in).code, Some(0));
+    let [anas, zoes] = [&ana, &zoe].map(|caller| {
+        let ssh = caller.ssh(&["web1", "echo in; read line; echo got $line"]).start();
+        ssh.out.wait("in\n", SHORT);
+        ssh
+    });
+
+    partner.refreshes(Refresh::Silence);
+    let before = partner.refreshed_with().len();
+    within(SHORT, "the partner to be asked", || (partner.refreshed_with().len() > before).then_some(()));
+    bastion.provider().leaves("id-of-ana");
+    let done = anas.done(SHORT);
+
+    assert!(done.err.contains(GONE), "{done:?}");
+    assert!(!bastion.log().contains("nobody can say whether the provider"), "the partner is still hanging");
+    zoes.send("x\n");
+    zoes.out.wait("got x\n", SHORT);
+}
+
+/// A certificate's key may be bound too, under another name: what the provider says of that one is nothing to it.
+#[test]
+fn a_certificate_is_not_asked_about_at_the_provider_of_whoever_bound_its_key() {
+    let authority = Authority::new();
+    let bastion = Setup::default().policy(ALL).login("recheck = \"1s\"").table(&authority.table()).start();
+    let ana = bastion.caller("ana");
+    authority.certifies(&ana, &["-n", "deploy"]);
+    let file = format!("CertificateFile={}", ana.path("id-cert.pub").display());
+    let deploy =
+        ana.ssh(&["web1", "echo in; read line; echo got $line"]).login("deploy").options(&["-o", &file]);
+    let deploy = deploy.start();
+    deploy.out.wait("in\n", SHORT);
+    let hers = ana.ssh(&["web1", "echo in; read line"]).start();
+    hers.out.wait("in\n", SHORT);
+    let asked = bastion.provider().seen().refreshes;
+    within(SHORT, "two checks", || (bastion.provider().seen().refreshes >= asked + 2).then_some(()));
+
+    bastion.provider().leaves("id-of-ana");
+    assert!(hers.done(SHORT).err.contains(GONE));
+    deploy.send("x\n");
+    deploy.out.wait("got x\n", SHORT);
+    assert_eq!(deploy.done(SHORT).code, Some(0));
 }

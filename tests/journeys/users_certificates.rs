@@ -10,28 +10,32 @@ use tempfile::TempDir;
 use tests::world::{Caller, Done, LONG, Program, SHORT, Setup, TestBastion, make_key, scratch, within};
 
 /// Somebody who signs certificates: a key, and `ssh-keygen`.
-struct Authority {
+pub struct Authority {
     folder: TempDir,
     public: String,
 }
 
 impl Authority {
-    fn new() -> Authority {
+    pub fn new() -> Authority {
         let folder = scratch();
         let public = make_key(&folder.path().join("ca")).trim().to_owned();
         Authority { folder, public }
     }
 
+    /// The settings that trust it.
+    pub fn table(&self) -> String {
+        format!("[login.certificates]\nauthorities = [{:?}]", self.public)
+    }
+
     /// A gateway whose people come with its certificates.
     #[track_caller]
     fn trusted(&self) -> TestBastion {
-        let table = format!("[login.certificates]\nauthorities = [{:?}]", self.public);
-        Setup::default().table(&table).start()
+        Setup::default().table(&self.table()).start()
     }
 
     /// Certifies a caller's key, where her ssh finds the certificate by itself. `more` are arguments of ssh-keygen.
     #[track_caller]
-    fn certifies(&self, caller: &Caller, more: &[&str]) {
+    pub fn certifies(&self, caller: &Caller, more: &[&str]) {
         let mut sign = Command::new("ssh-keygen");
         sign.args(["-q", "-z", "17", "-I", "laptop of ana", "-s"]).arg(self.folder.path().join("ca"));
         let valid = if more.contains(&"-V") { [].as_slice() } else { &["-V", "+1h"] };

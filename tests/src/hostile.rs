@@ -275,10 +275,12 @@ impl State {
             Some(Ruling::Confirmed(claims)) => claims,
             None => self.claims.clone(),
         };
-        let refresh = self.secret("refresh");
-        self.refreshers.push(Refresher { token: refresh.clone(), claims: claims.clone() });
         let mut tokens = self.tokens(&claims);
-        tokens["refresh_token"] = json!(refresh);
+        if self.refresh != Refresh::NotGiven {
+            let refresh = self.secret("refresh");
+            tokens["refresh_token"] = json!(refresh);
+            self.refreshers.push(Refresher { token: refresh, claims });
+        }
         Answer::Json(200, tokens)
     }
 
@@ -290,11 +292,12 @@ impl State {
         let mut claims = self.refreshers[at].claims.clone();
         match self.refresh {
             Refresh::Refused => return refusal("invalid_grant"),
+            Refresh::Error(code) => return refusal(code),
             Refresh::Troubled => return Answer::Wrong(How::Troubled),
             Refresh::Silence => return Answer::Wrong(How::Silence),
             Refresh::OtherSubject => claims["sub"] = json!(TAINT),
             Refresh::NoGroups => claims["groups"] = json!([]),
-            Refresh::Good | Refresh::WithoutIdToken | Refresh::Rotated => {}
+            Refresh::Good | Refresh::WithoutIdToken | Refresh::Rotated | Refresh::NotGiven => {}
         }
         let mut tokens = self.tokens(&claims);
         match (self.refresh, tokens.as_object_mut()) {

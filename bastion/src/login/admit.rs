@@ -57,6 +57,7 @@ impl SignIn {
             tracing::warn!(source = %self.source, name = %principal.name, "rule {rule} lets her not sign in by a code; refused");
             return Err(notice::NOT_BY_A_CODE);
         }
+        self.refuse_anothers_key(&principal, now)?;
         self.take_name(&principal, now).await?;
         let is_kept = !self.login.settings.recheck.is_zero();
         self.kept = refresh.filter(|_| is_kept).map(|token| Kept::new(audit::person(&principal), token, now));
@@ -64,12 +65,31 @@ impl SignIn {
         if let Some(why) = &terms.no_binding {
             tracing::info!(source = %self.source, name = %principal.name, key = principal.key, "no key is bound: {why}");
         } else if let Some(key) = key.filter(|_| !length.is_zero()) {
-            self.bind(Binding::new(key.fingerprint.clone(), &principal, length), &principal, now).await?;
-            if terms.one_key.is_some() {
+            let binding = Binding::new(key.fingerprint.clone(), &principal, length);
+            let is_bound = self.bind(binding, &principal, now).await?;
+            // Not before the new one is on the disk, or she could be left with none.
+            if is_bound && terms.one_key.is_some() {
                 self.end_others(&key.fingerprint, &principal, now).await;
             }
         }
         Ok(self.enter(proof, now))
+    }
+
+    /// A key that is another person's opens nothing for her, also where policy would bind none to her.
+    fn refuse_anothers_key(&self, principal: &Principal, now: i64) -> Result<(), &'static str> {
+        let Some(key) = principal.key.as_deref() else { return Ok(()) };
+        let her = (principal.issuer.as_str(), principal.subject.as_str());
+        match self.login.bindings.is_anothers(key, her, &self.login.providers.issuers(), now) {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                tracing::warn!(source = %self.source, key, "a key that is bound to another person");
+                Err(notice::ANOTHERS_KEY)
+            }
+            Err(fault) => {
+                tracing::error!(%fault, key, "nobody knows whose the key is; refused");
+                Err(notice::NO_RECORD)
+            }
+        }
     }
 
     /// Her other keys sign her in no more; what they opened goes on. Each is written down first.
@@ -108,7 +128,13 @@ impl SignIn {
         }
     }
 
-    async fn bind(&mut self, binding: Binding, principal: &Principal, now: i64) -> Result<(), &'static str> {
+    /// Binds a key to her. Answers whether it is, for good.
+    async fn bind(
+        &mut self,
+        binding: Binding,
+        principal: &Principal,
+        now: i64,
+    ) -> Result<bool, &'static str> {
         let act = Act::KeyBound {
             person: audit::person(principal),
             key: binding.fingerprint.clone(),
@@ -120,16 +146,17 @@ impl SignIn {
             return Err(notice::NO_RECORD);
         }
         let key = NewKey { fingerprint: binding.fingerprint.clone(), source: binding.source };
-        let kept = self.kept.clone();
+        let (owner, kept) = (binding.person(), self.kept.clone());
         match self.login.bindings.bind(binding, self.login.providers.issuers(), now).await {
             Ok(is_news) => {
-                match self.login.rechecks.keep(&self.login.bindings, &key.fingerprint, kept.as_ref()) {
+                let bindings = &self.login.bindings;
+                match self.login.rechecks.keep(bindings, &key.fingerprint, &owner, kept.as_ref()) {
                     Ok(()) => self.kept = None,
                     // Then it is asked with for as long as this connection lives, and not beyond.
                     Err(fault) => tracing::error!(%fault, "a refresh token is not stored"),
                 }
                 self.newly_bound = is_news.then_some(key);
-                Ok(())
+                Ok(true)
             }
             Err(BindFault::Anothers(key)) => {
                 tracing::warn!(source = %self.source, key, "a key that is bound to another person");
@@ -138,7 +165,7 @@ impl SignIn {
             // She has proven who she is: a store that fails costs her a prompt next time, not this session.
             Err(fault) => {
                 tracing::error!(%fault, "the key is not bound");
-                Ok(())
+                Ok(false)
             }
         }
     }

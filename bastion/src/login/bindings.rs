@@ -52,9 +52,9 @@ pub struct Binding {
     pub last_used_at: i64,
     /// Where it was last used from.
     pub source: IpAddr,
-    /// Its owner has been told that it was bound, on a terminal that was not opened by it.
+    /// The other keys on whose terminals it was told that this one was bound.
     #[serde(default)]
-    pub is_known: bool,
+    pub told_to: BTreeSet<String>,
 }
 
 /// Why a binding could not be made.
@@ -108,7 +108,7 @@ impl Binding {
             expires_at: principal.signed_in_at.saturating_add(seconds),
             last_used_at: principal.signed_in_at,
             source: principal.source,
-            is_known: false,
+            told_to: BTreeSet::new(),
         }
     }
 
@@ -134,6 +134,9 @@ impl Binding {
             && (self.issuer.as_str(), self.subject.as_str()) != (issuer, subject)
     }
 }
+
+/// Keys on whose terminals it is remembered that another was told. With more it is told again and again, which harms nobody.
+const TOLD_MAX: usize = 64;
 
 /// Two readings of one clock may lie this far apart while it is being set.
 const CLOCK_SLACK_SECONDS: i64 = 60;
@@ -185,6 +188,17 @@ impl Bindings {
         Ok(value.and_then(|bytes| read(&bytes)).filter(|b| b.is_live(now) && b.fingerprint == fingerprint))
     }
 
+    /// Whether a key is bound to somebody else than this person, for whom one of these issuers vouches.
+    pub fn is_anothers(
+        &self,
+        fingerprint: &str,
+        (issuer, subject): (&str, &str),
+        issuers: &BTreeSet<&str>,
+        now: i64,
+    ) -> Result<bool, StoreFault> {
+        Ok(self.find(fingerprint, now)?.is_some_and(|binding| binding.is_anothers(issuer, subject, issuers)))
+    }
+
     /// Binds a key to its owner, and returns once a power cut cannot take it back.
     ///
     /// Somebody else's live binding stays, and refuses, if her issuer is among these; one that has run out gives way.
@@ -205,19 +219,18 @@ impl Bindings {
         issuers: &BTreeSet<&str>,
         now: i64,
     ) -> Result<bool, BindFault> {
-        let news = serde_json::to_vec(binding).map_err(StoreFault::from)?;
-        let no_news =
-            serde_json::to_vec(&Binding { is_known: true, ..binding.clone() }).map_err(StoreFault::from)?;
         let done = self.tree.transaction(|tree| {
             let before = tree.get(&binding.fingerprint)?.and_then(|bytes| read(&bytes));
             let is_anothers = |b: &Binding| b.is_anothers(&binding.issuer, &binding.subject, issuers);
             if before.as_ref().is_some_and(|b| b.is_live(now) && is_anothers(b)) {
-                return Err(ConflictableTransactionError::Abort(()));
+                return Err(ConflictableTransactionError::Abort(None));
             }
             let was_hers = |b: &Binding| (&b.issuer, &b.subject) == (&binding.issuer, &binding.subject);
             let before = before.filter(was_hers);
-            let is_known = before.as_ref().is_some_and(|b| b.is_known);
-            tree.insert(binding.fingerprint.as_bytes(), if is_known { no_news.as_slice() } else { &news })?;
+            let told_to = before.as_ref().map(|b| b.told_to.clone()).unwrap_or_default();
+            let value = serde_json::to_vec(&Binding { told_to, ..binding.clone() });
+            let value = value.map_err(|fault| ConflictableTransactionError::Abort(Some(fault)))?;
+            tree.insert(binding.fingerprint.as_bytes(), value)?;
             Ok(before.is_none())
         });
         match done {
@@ -229,7 +242,8 @@ impl Bindings {
                 }
                 Ok(is_news)
             }
-            Err(TransactionError::Abort(())) => Err(BindFault::Anothers(binding.fingerprint.clone())),
+            Err(TransactionError::Abort(None)) => Err(BindFault::Anothers(binding.fingerprint.clone())),
+            Err(TransactionError::Abort(Some(fault))) => Err(StoreFault::Json(fault).into()),
             Err(TransactionError::Storage(fault)) => Err(StoreFault::Sled(fault).into()),
         }
     }
@@ -243,9 +257,11 @@ impl Bindings {
         Ok(all)
     }
 
-    /// The keys that were bound to this person and that she has not been told of; from now on she has. The key that she
-    /// came with is not among them, and stays to be told: who bound a key of his to her must not be the one who hears of it.
-    /// Not worth a sync: a power cut tells her twice.
+    /// The keys that were bound to this person and that have not been told on a terminal that `with` opened; from now on
+    /// they have. That key is none of them.
+    ///
+    /// Each key hears of every other: a stranger who bound two of his to her must not be able to hear the news of the one
+    /// by the other, and so keep it from her. Without a key nothing counts as told. Not worth a sync: a power cut tells twice.
     pub fn news_for(
         &self,
         issuer: &str,
@@ -253,22 +269,32 @@ impl Bindings {
         with: Option<&str>,
         now: i64,
     ) -> Result<Vec<NewKey>, StoreFault> {
+        let is_hers = |b: &Binding| (b.issuer.as_str(), b.subject.as_str()) == (issuer, subject);
+        let is_news = |b: &Binding| {
+            with.is_none_or(|with| b.fingerprint != with && !b.told_to.contains(with)) && is_hers(b)
+        };
         let mut news = Vec::new();
-        for binding in self.all(now)? {
-            let is_hers = (binding.issuer.as_str(), binding.subject.as_str()) == (issuer, subject);
-            let key = binding.fingerprint.as_str();
-            if binding.is_known || !is_hers || with == Some(key) {
-                continue;
+        for binding in self.all(now)?.into_iter().filter(is_news) {
+            let told = NewKey { fingerprint: binding.fingerprint.clone(), source: binding.source };
+            if let Some(with) = with
+                && binding.told_to.len() < TOLD_MAX
+            {
+                self.note_told(binding, with)?;
             }
-            let before = self.tree.get(key)?.filter(|bytes| read(bytes).as_ref() == Some(&binding));
-            let value = serde_json::to_vec(&Binding { is_known: true, ..binding.clone() })?;
-            // Only this very value: what was bound anew meanwhile is news again.
-            let told = before.is_some() && self.tree.compare_and_swap(key, before, Some(value))?.is_ok();
-            if told {
-                news.push(NewKey { fingerprint: binding.fingerprint, source: binding.source });
-            }
+            news.push(told);
         }
         Ok(news)
+    }
+
+    /// Only of this very binding: what was bound anew meanwhile, or noted as used, is told once more.
+    fn note_told(&self, mut binding: Binding, with: &str) -> Result<(), StoreFault> {
+        let key = binding.fingerprint.clone();
+        let before = self.tree.get(&key)?.filter(|bytes| read(bytes).as_ref() == Some(&binding));
+        if before.is_some() {
+            binding.told_to.insert(with.to_owned());
+            drop(self.tree.compare_and_swap(key, before, Some(serde_json::to_vec(&binding)?))?);
+        }
+        Ok(())
     }
 
     /// Forgets bindings, and returns once a power cut cannot bring them back. One that was made anew meanwhile goes
@@ -321,151 +347,4 @@ fn read(bytes: &[u8]) -> Option<Binding> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HOUR: i64 = 3600;
-
-    async fn bind(bindings: &Bindings, binding: Binding, now: i64) -> Result<bool, BindFault> {
-        bindings.bind(binding, BTreeSet::from(["https://id.example", "https://partner.example"]), now).await
-    }
-
-    fn binding_of(subject: &str, now: i64) -> Binding {
-        let principal = Principal {
-            issuer: "https://id.example".into(),
-            subject: subject.into(),
-            name: "alice".parse().unwrap(),
-            email: None,
-            groups: BTreeSet::from(["sre".to_owned()]),
-            source: "127.0.0.1".parse().unwrap(),
-            key: Some("SHA256:a".into()),
-            signed_in_at: now,
-            amr: BTreeSet::from(["mfa".to_owned()]),
-            acr: Some("urn:example:strong".into()),
-            certificate: None,
-        };
-        Binding::new("SHA256:a".into(), &principal, Duration::from_secs(3600))
-    }
-
-    #[tokio::test]
-    async fn a_binding_is_found_until_the_second_it_expires_and_after_reopening() {
-        let folder = tempfile::tempdir().unwrap();
-        let bindings = Bindings::open(folder.path()).unwrap();
-        bind(&bindings, binding_of("1", 1000), 1000).await.unwrap();
-        drop(bindings);
-
-        let bindings = Bindings::open(folder.path()).unwrap();
-        assert_eq!(bindings.find("SHA256:a", 1000).unwrap(), Some(binding_of("1", 1000)));
-        assert_eq!(bindings.find("SHA256:a", 1000 + HOUR - 1).unwrap(), Some(binding_of("1", 1000)));
-        assert_eq!(bindings.find("SHA256:a", 1000 + HOUR).unwrap(), None);
-        assert_eq!(bindings.find("SHA256:b", 1000).unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_binding_of_before_sign_in_methods_were_kept_still_counts_and_has_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let bindings = Bindings::open(folder.path()).unwrap();
-        let old = r#"{"version":1,"fingerprint":"SHA256:a","issuer":"https://id.example","subject":"1","name":"alice",
-            "email":null,"groups":["sre"],"created_at":1000,"expires_at":4600,"last_used_at":1000,"source":"127.0.0.1"}"#;
-        bindings.tree.insert("SHA256:a", old).unwrap();
-
-        let found = bindings.find("SHA256:a", 1000).unwrap().unwrap();
-        assert_eq!(found, Binding { amr: BTreeSet::new(), acr: None, ..binding_of("1", 1000) });
-
-        bindings.used(&found, 1001, found.source).unwrap();
-        assert_eq!(bindings.find("SHA256:a", 1001).unwrap().unwrap().last_used_at, 1001);
-    }
-
-    #[tokio::test]
-    async fn a_clock_that_was_set_back_lengthens_no_binding() {
-        let folder = tempfile::tempdir().unwrap();
-        let bindings = Bindings::open(folder.path()).unwrap();
-        bind(&bindings, binding_of("1", 10 * HOUR), 10 * HOUR).await.unwrap();
-
-        assert_eq!(bindings.find("SHA256:a", 9 * HOUR).unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_key_has_one_owner_until_her_binding_has_run_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let bindings = Bindings::open(folder.path()).unwrap();
-        bind(&bindings, binding_of("1", 1000), 1000).await.unwrap();
-
-        let refused = bind(&bindings, binding_of("2", 1010), 1010).await;
-        assert!(matches!(refused, Err(BindFault::Anothers(key)) if key == "SHA256:a"));
-        let namesake = Binding { issuer: "https://partner.example".into(), ..binding_of("1", 1010) };
-        assert!(
-            bind(&bindings, namesake, 1010).await.is_err(),
-            "the same subject at another issuer is somebody else"
-        );
-        assert_eq!(bindings.find("SHA256:a", 1010).unwrap().unwrap().subject, "1");
-
-        bind(&bindings, binding_of("2", 1000 + HOUR), 1000 + HOUR).await.unwrap();
-        assert_eq!(bindings.find("SHA256:a", 1000 + HOUR).unwrap().unwrap().subject, "2");
-    }
-
-    #[tokio::test]
-    async fn what_was_bound_at_a_former_issuer_is_nobodys() {
-        let folder = tempfile::tempdir().unwrap();
-        let bindings = Bindings::open(folder.path()).unwrap();
-        let former = Binding { issuer: "https://former.example".into(), ..binding_of("1", 1000) };
-        bind(&bindings, former, 1000).await.unwrap();
-        bind(&bindings, binding_of("2", 1000), 1000).await.unwrap();
-        assert_eq!(bindings.find("SHA256:a", 1000).unwrap().unwrap().subject, "2");
-    }
-
-    #[tokio::test]
-    async fn a_note_of_use_that_comes_late_does_not_bring_an_old_binding_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let bindings = Bindings::open(folder.path()).unwrap();
-        let old = binding_of("1", 1000);
-        bind(&bindings, old.clone(), 1000).await.unwrap();
-        bind(&bindings, binding_of("1", 2000), 2000).await.unwrap();
-
-        bindings.used(&old, 2001, "127.0.0.1".parse().unwrap()).unwrap();
-        assert_eq!(bindings.find("SHA256:a", 2001).unwrap(), Some(binding_of("1", 2000)));
-    }
-
-    #[tokio::test]
-    async fn bindings_that_have_run_out_are_forgotten_at_the_next_sign_in() {
-        let folder = tempfile::tempdir().unwrap();
-        let bindings = Bindings::open(folder.path()).unwrap();
-        bind(&bindings, binding_of("1", 1000), 1000).await.unwrap();
-        let other = Binding { fingerprint: "SHA256:b".into(), ..binding_of("2", 1000 + HOUR) };
-        bind(&bindings, other, 1000 + HOUR).await.unwrap();
-
-        assert_eq!(bindings.tree.len(), 1);
-        assert!(bindings.find("SHA256:b", 1000 + HOUR).unwrap().is_some());
-    }
-
-    #[tokio::test]
-    async fn a_key_that_was_bound_is_told_once_and_never_to_who_came_with_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let bindings = Bindings::open(folder.path()).unwrap();
-        assert!(bind(&bindings, binding_of("1", 1000), 1000).await.unwrap());
-        let told = |with: Option<&str>| bindings.news_for("https://id.example", "1", with, 1000).unwrap();
-
-        assert_eq!(bindings.news_for("https://id.example", "2", None, 1000).unwrap(), []);
-        assert_eq!(told(Some("SHA256:a")), [], "it may be a stranger's");
-        let news = NewKey { fingerprint: "SHA256:a".into(), source: "127.0.0.1".parse().unwrap() };
-        assert_eq!(told(Some("SHA256:b")), [news]);
-        assert_eq!(told(None), []);
-
-        assert!(!bind(&bindings, binding_of("1", 1000), 1000).await.unwrap(), "it was hers");
-        assert_eq!(told(None), []);
-    }
-
-    #[tokio::test]
-    async fn a_damaged_binding_counts_as_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let bindings = Bindings::open(folder.path()).unwrap();
-        bindings.tree.insert("SHA256:a", &b"{\"version\":1"[..]).unwrap();
-        assert_eq!(bindings.find("SHA256:a", 0).unwrap(), None);
-        let hostile = Binding { fingerprint: "SHA256:\x1b[2J".into(), ..binding_of("1", 1000) };
-        bindings.tree.insert("SHA256:a", serde_json::to_vec(&hostile).unwrap()).unwrap();
-        assert_eq!(bindings.all(1000).unwrap(), []);
-
-        bind(&bindings, binding_of("1", 1000), 1000).await.unwrap();
-        assert!(bindings.find("SHA256:a", 1000).unwrap().is_some());
-    }
-}
+mod tests;

@@ -23,6 +23,11 @@ use crate::{
 /// What stands before an authority's fingerprint where a provider's address would stand.
 const ISSUER: &str = "ssh-ca:";
 
+/// Whether this issuer is an authority, whose people come with certificates, and no provider.
+pub fn is_authority(issuer: &str) -> bool {
+    issuer.starts_with(ISSUER)
+}
+
 impl Certified {
     /// Who has signed in with it. Nobody but the authority knows her: no groups, no e-mail address.
     pub(super) fn principal(&self, source: IpAddr) -> Principal {

@@ -119,11 +119,28 @@ impl Rechecks {
         self.quiet.lock().unwrap_or_else(PoisonError::into_inner).insert(issuer.to_owned(), now);
     }
 
-    /// Keeps the token of a key that was bound; without one, what was kept before is forgotten.
-    pub fn keep(&self, bindings: &Bindings, key: &str, kept: Option<&Kept>) -> Result<(), StoreFault> {
+    /// Keeps the token of a key that was bound to its owner. Without one, what was kept of her before stays: some providers
+    /// give it at the first sign-in alone, and what that opened may be open still. What was kept of another is forgotten.
+    pub fn keep(
+        &self,
+        bindings: &Bindings,
+        key: &str,
+        owner: &Person,
+        kept: Option<&Kept>,
+    ) -> Result<(), StoreFault> {
         match kept.and_then(|kept| self.stored(key, kept)) {
             Some(stored) => drop(bindings.refresh.insert(key, serde_json::to_vec(&stored)?)?),
-            None => drop(bindings.refresh.remove(key)?),
+            None => {
+                let is_hers = |stored: &Stored| {
+                    (&stored.person.issuer, &stored.person.subject) == (&owner.issuer, &owner.subject)
+                };
+                let before = bindings.refresh.get(key)?;
+                let stays =
+                    before.is_some_and(|bytes| serde_json::from_slice(&bytes).is_ok_and(|s| is_hers(&s)));
+                if !stays {
+                    bindings.refresh.remove(key)?;
+                }
+            }
         }
         bindings.sync()
     }
@@ -150,6 +167,22 @@ impl Login {
     /// How often the provider is asked; zero is never.
     pub fn recheck_every(&self) -> std::time::Duration {
         self.settings.recheck
+    }
+
+    /// The providers that can be asked, by their issuers.
+    pub fn issuers(&self) -> Vec<String> {
+        self.providers.issuers().into_iter().map(str::to_owned).collect()
+    }
+
+    /// The same, if this is one of them.
+    pub fn provider_of(&self, issuer: &str) -> Option<String> {
+        self.providers.of_issuer(issuer).map(|provider| provider.issuer().to_owned())
+    }
+
+    /// Which of them is asked about a bound key. None if there is nothing to ask with, or if it cannot be read.
+    pub fn provider_of_key(&self, key: &str) -> Option<String> {
+        let stored: Stored = serde_json::from_slice(&self.bindings.refresh.get(key).ok()??).ok()?;
+        self.provider_of(&stored.person.issuer)
     }
 
     /// Asks whether the owner of a bound key is still vouched for, if it is time to; none if there is nothing to ask with.

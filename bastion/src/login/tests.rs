@@ -21,7 +21,7 @@ struct Bench {
     login: Arc<Login>,
     now: Arc<AtomicI64>,
     heard: audit::tests::Heard,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Bench {
@@ -52,7 +52,7 @@ impl Bench {
         let (audit, heard) = audit::tests::heard();
         let login =
             Arc::new(Login::new(settings, folder.path(), DataKey::new(&[7; 32]), clock, audit).unwrap());
-        Bench { login, now, heard, _folder: folder }
+        Bench { login, now, heard, folder }
     }
 
     /// A provider that refuses connections.

@@ -256,6 +256,8 @@ pub enum Refresh {
     Rotated,
     /// `invalid_grant`: she has left.
     Refused,
+    /// The same, with another error of OAuth's or of its own.
+    Error(&'static str),
     /// Vouches for somebody else.
     OtherSubject,
     /// Vouches for her, with no groups.
@@ -264,4 +266,6 @@ pub enum Refresh {
     Troubled,
     /// Never answers.
     Silence,
+    /// Gives none at a sign-in.
+    NotGiven,
 }

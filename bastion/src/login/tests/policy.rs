@@ -107,3 +107,32 @@ async fn with_one_key_at_a_time_a_new_one_takes_the_place_of_the_others_which_is
         bench.acts().await.into_iter().filter(|act| act["act"] == "binding-revoked").collect();
     assert_eq!((revoked.len(), &revoked[0]["key"]), (1, &fingerprint(&key(1)).into()));
 }
+
+#[tokio::test]
+async fn with_one_key_at_a_time_the_others_stay_if_the_new_one_cannot_be_stored() {
+    let (bench, provider) = Bench::with_provider();
+    bench.bind(&key(1), "alice", ALICE.sub).await;
+    bench
+        .login
+        .bindings
+        .claim(NameOwner::new(&"alice".parse().unwrap(), provider.issuer(), ALICE.sub, 0))
+        .await
+        .unwrap();
+    obeys(&bench, "[[sign_in]]\nname = 'r'\nusers = ['alice']\none_key = true\n");
+    // Nobody can say that what is written there is on the disk.
+    std::fs::remove_file(bench.folder.path().join("db")).unwrap();
+
+    assert!(signs_in(&bench, &provider, 2).await.1, "she has proven who she is");
+    assert!(is_in(&bench, 1).await);
+    assert!(bench.acts().await.iter().all(|act| act["act"] != "binding-revoked"));
+}
+
+#[tokio::test]
+async fn a_key_that_is_another_persons_opens_nothing_where_policy_binds_none_either() {
+    let (bench, provider) = Bench::with_provider();
+    bench.bind(&key(1), "bea", "9").await;
+    obeys(&bench, "[[sign_in]]\nname = 'r'\nusers = ['alice']\nbinding = '0s'\n");
+
+    let (shown, is_in) = signs_in(&bench, &provider, 1).await;
+    assert!(!is_in && shown.starts_with(notice::ANOTHERS_KEY), "{shown}");
+}

@@ -380,7 +380,7 @@ async fn no_token_and_no_device_code_is_ever_logged() {
         4 + 3,
         "device code, and twice an ID token, an access token and a refresh token"
     );
-    let state = std::fs::read(bench._folder.path().join("db")).unwrap();
+    let state = std::fs::read(bench.folder.path().join("db")).unwrap();
     for secret in secrets {
         let signature = secret.rsplit('.').next().unwrap();
         assert!(!log.contains(signature), "in the log: {secret}");

@@ -43,6 +43,53 @@ async fn what_a_provider_answers_decides_whether_a_key_still_signs_in() {
 }
 
 #[tokio::test]
+async fn an_error_about_her_ends_her_binding_and_one_about_us_or_the_day_ends_nobodys() {
+    for hers in ["access_denied", "unauthorized_client", "interaction_required", "user_is_gone"] {
+        let (bench, _provider) = due(Refresh::Error(hers), Fault::Nothing).await;
+        let KeyAnswer::PartialSuccess = bench.caller().key_proven("alice", &key(1)).await else {
+            panic!("{hers}: she is in");
+        };
+        assert_eq!(bench.login.bindings.all(bench.login.now()).unwrap(), [], "{hers}");
+    }
+    for ours in [
+        "invalid_client",
+        "invalid_request",
+        "invalid_scope",
+        "unsupported_grant_type",
+        "temporarily_unavailable",
+        "server_error",
+        "slow_down",
+    ] {
+        let (bench, _provider) = due(Refresh::Error(ours), Fault::Nothing).await;
+        assert_eq!(asked(&bench).await, Vouched::Still, "{ours}");
+    }
+}
+
+/// Some providers give it at the first sign-in alone.
+#[tokio::test]
+async fn a_sign_in_that_brings_no_token_leaves_her_older_one_and_takes_anothers_away() {
+    let (bench, provider) = due(Refresh::NotGiven, Fault::Nothing).await;
+    bench.login.bindings.revoke(&[fingerprint(&key(1))]).unwrap();
+    let mut again = bench.caller();
+    again.key_proven("alice", &key(1)).await;
+    assert!(matches!(sign_in(&mut again, "alice").await.1, InteractiveAnswer::Success(_)));
+    provider.refreshes(Refresh::Refused);
+    assert!(matches!(asked(&bench).await, Vouched::NoMore(_)), "what she opened before is still asked about");
+
+    let (bench, provider) = due(Refresh::NotGiven, Fault::Nothing).await;
+    bench.login.bindings.revoke(&[fingerprint(&key(1))]).unwrap();
+    provider.person(&::tests::provider::BEA);
+    let mut bea = bench.caller();
+    bea.key_proven("bea", &key(1)).await;
+    assert!(matches!(sign_in(&mut bea, "bea").await.1, InteractiveAnswer::Success(_)));
+    assert_eq!(
+        bench.login.recheck_key(&fingerprint(&key(1))).await.unwrap(),
+        None,
+        "alice's says nothing of bea"
+    );
+}
+
+#[tokio::test]
 async fn an_id_token_that_does_not_hold_ends_what_it_was_asked_about() {
     for fault in [
         Fault::SignatureStripped,
