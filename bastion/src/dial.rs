@@ -6,6 +6,7 @@
 mod certificate;
 mod fault;
 mod log_in;
+mod proof;
 mod watched;
 
 use std::{
@@ -180,7 +181,8 @@ async fn open(
     let trust = Trust::Known { trusted, address: target.address.clone(), port: target.port, is_old };
     let (stream, hold) = Watched::new(wire::buffered(stream));
     let config = Arc::new(config(preferred, traffic));
-    let mut handle = client::connect_stream(config, stream, TargetHandler { trust }).await?;
+    let mut handle = client::connect_stream(config.clone(), stream, TargetHandler { trust }).await?;
+    proof::check(handle.agent_session_binding(), &config.preferred)?;
 
     stage.set(Stage::LoggingIn);
     log_in(&mut handle, grant, key_id, ours, context).await?;

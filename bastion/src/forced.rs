@@ -3,6 +3,7 @@
 use gate::{Notice, Opening, Opens, Principal, Printable};
 
 use crate::{
+    answer::Answer,
     audit::{self, Act},
     connection::Shared,
     house::House,
@@ -33,6 +34,21 @@ pub async fn hold(
             tracing::error!(connection = %shared.id, "a forced command is not run: {fault}");
             Err(Notice::RecordingFailed)
         }
+    }
+}
+
+/// What is said in place of a refusal, if it was a forced command that is refused: its words are the authority's, and not for
+/// whoever the certificate was given to. The log has them.
+const REFUSED: &str = "bastion: the command that your certificate forces is not possible here; ask whoever issued the certificate";
+
+/// The same answer, or a refusal that quotes nothing of a command that was put in the place of what was `asked` for.
+pub fn discreet(asked: Option<&str>, answer: Answer) -> Answer {
+    match asked {
+        Some(asked) if answer.code != 0 => {
+            tracing::info!(asked, "a forced command is refused: {}", answer.err.trim_end());
+            Answer::refusal(REFUSED, answer.code)
+        }
+        _ => answer,
     }
 }
 
@@ -103,6 +119,16 @@ mod tests {
             assert_eq!(opening.opens, exec(b"web1 backup"));
             assert!(opening.pty.is_some());
         }
+    }
+
+    #[test]
+    fn a_refusal_quotes_nothing_of_a_forced_command_and_everything_of_ones_own() {
+        let refused = || Answer::refusal("bastion: no word is called \":sekrit\"", 64);
+        let said = discreet(Some("shell"), Answer { out: "sekrit".into(), ..refused() });
+        assert_eq!((said.code, said.out.as_str()), (64, ""));
+        assert!(said.err.contains("your certificate forces") && !said.err.contains("sekrit"), "{}", said.err);
+        assert_eq!(discreet(None, refused()), refused());
+        assert_eq!(discreet(Some("shell"), Answer::out("web1\n")), Answer::out("web1\n"));
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! its destination is known: a target, a word of the bastion's own, or nothing, which is answered with a list. What
 //! is granted becomes a [`Session`].
 
+mod lead;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gate::{
-    Caller, Decision, Denial, Destination, DestinationFault, Env, Forwarding, Gate, Grant, NewKey, Notice,
-    Opening, Opens, Principal, Pty, Request, Said, Target, exit_code,
+    Decision, Denial, Destination, Env, Forwarding, Gate, Grant, NewKey, Notice, Opening, Opens, Principal,
+    Pty, Request, Target, exit_code,
 };
 use recording::{FORMAT, Facts, Header, Layout};
 use russh::{Channel, ChannelMsg, server};
@@ -29,6 +31,8 @@ use crate::{
     session::{Parts, Session},
     storm, wire, words,
 };
+
+use lead::{Leads, lead};
 
 /// How long a channel may be open without saying what it is for.
 const UNSAID_MAX: Duration = Duration::from_secs(120);
@@ -129,37 +133,6 @@ async fn hear_opening(
     }
 }
 
-/// Where an opening leads.
-#[derive(Debug, PartialEq, Eq)]
-enum Leads {
-    To(Destination, Opens),
-    Word(String, Vec<String>),
-    Nowhere,
-}
-
-/// Where an opening leads, from the user name and from what was asked for.
-fn lead(user: &str, opens: &Opens) -> Result<Leads, DestinationFault> {
-    if let Some(destination) = Caller::parse(user)?.destination {
-        return Ok(Leads::To(destination, opens.clone()));
-    }
-    Ok(match opens {
-        Opens::Shell => Leads::Nowhere,
-        Opens::Exec(command) => match Said::parse(command)? {
-            Said::Target(destination, Some(command)) => Leads::To(destination, Opens::Exec(command)),
-            Said::Target(destination, None) => Leads::To(destination, Opens::Shell),
-            Said::Word(word, arguments) => Leads::Word(word, arguments),
-            Said::Nothing => Leads::Nowhere,
-        },
-        Opens::Subsystem(name) => match Destination::of_subsystem(name) {
-            Some(read) => {
-                let (destination, name) = read?;
-                Leads::To(destination, Opens::Subsystem(name))
-            }
-            None => Leads::Nowhere,
-        },
-    })
-}
-
 /// A yes, and what it was said to.
 struct Granted {
     request: Request,
@@ -197,7 +170,7 @@ impl Desk {
                         words::answer_keys(&self.house, &self.principal, asks, json).await
                     }
                 };
-                answer::give(channel, terminal, answer).await;
+                answer::give(channel, terminal, forced::discreet(self.asked.as_deref(), answer)).await;
             }
             Ok(Leads::Nowhere) if terminal => self.offer(channel, opening).await,
             Ok(Leads::Nowhere) => {
@@ -211,7 +184,8 @@ impl Desk {
             Err(fault) => {
                 tracing::info!(connection = %self.shared.id, user = %self.principal.name, "refused: {fault}");
                 let line = format!("bastion: {fault}; try: ssh {}@BASTION :help", self.principal.name);
-                answer::give(channel, terminal, Answer::refusal(line, exit_code::USAGE)).await;
+                let answer = Answer::refusal(line, exit_code::USAGE);
+                answer::give(channel, terminal, forced::discreet(self.asked.as_deref(), answer)).await;
             }
         }
     }
@@ -315,7 +289,8 @@ impl Desk {
                     channel: opening.kind().to_string(),
                     why: denial.why().to_string(),
                 });
-                refuse(channel, terminal, &Notice::Denied { target: to.target, denial }).await;
+                let refusal = refusal(&Notice::Denied { target: to.target, denial });
+                answer::give(channel, terminal, forced::discreet(self.asked.as_deref(), refusal)).await;
             }
         }
     }
@@ -446,9 +421,11 @@ impl Desk {
 
 /// Says why not, with the exit code that belongs to it.
 async fn refuse(channel: Channel<server::Msg>, terminal: bool, notice: &Notice) {
-    let code = notice.exit_code().unwrap_or(exit_code::USAGE);
-    let said = Answer::refusal(format_args!("bastion: {notice}"), code);
-    answer::give(channel, terminal, said).await;
+    answer::give(channel, terminal, refusal(notice)).await;
+}
+
+fn refusal(notice: &Notice) -> Answer {
+    Answer::refusal(format_args!("bastion: {notice}"), notice.exit_code().unwrap_or(exit_code::USAGE))
 }
 
 fn item(reachable: &gate::Reachable<'_>) -> Item {
@@ -458,41 +435,4 @@ fn item(reachable: &gate::Reachable<'_>) -> Item {
     let Target { name, labels, .. } = reachable.target;
     let labels = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
     Item { name: name.clone(), logins, labels }
-}
-
-#[cfg(test)]
-mod tests {
-    use gate::Name;
-
-    use super::*;
-
-    fn exec(command: &'static str) -> Opens {
-        Opens::Exec(Bytes::from_static(command.as_bytes()))
-    }
-
-    fn to(target: &str) -> Destination {
-        Destination { login: None, target: target.parse::<Name>().unwrap() }
-    }
-
-    #[test]
-    fn a_user_name_with_a_target_leaves_every_request_as_it_is() {
-        for opens in [exec("web2 id"), exec(":help"), Opens::Shell, Opens::Subsystem("web2 sftp".into())] {
-            assert_eq!(lead("alice%web1", &opens), Ok(Leads::To(to("web1"), opens)));
-        }
-    }
-
-    #[test]
-    fn a_command_names_its_target_first_and_alone_it_means_a_shell() {
-        assert_eq!(lead("alice", &exec("web1 rm -rf /")), Ok(Leads::To(to("web1"), exec("rm -rf /"))));
-        assert_eq!(lead("alice", &exec("web1")), Ok(Leads::To(to("web1"), Opens::Shell)));
-        let sftp = Opens::Subsystem("web1 sftp".into());
-        assert_eq!(lead("alice", &sftp), Ok(Leads::To(to("web1"), Opens::Subsystem("sftp".into()))));
-    }
-
-    #[test]
-    fn nothing_named_leads_nowhere() {
-        for opens in [Opens::Shell, exec("  "), Opens::Subsystem("sftp".into())] {
-            assert_eq!(lead("alice", &opens), Ok(Leads::Nowhere));
-        }
-    }
 }

@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, future, stream};
 use recording::Person;
+use tokio::time::{Interval, MissedTickBehavior};
 
 use crate::{
     house::{self, House},
     live::{Holder, Known},
-    login::{Learnt, Vouched},
+    login::{self, Learnt, Vouched},
 };
 
-/// Providers that are asked at once; each may take ten seconds.
+/// Questions that one provider is asked at once; each may take ten seconds.
 const ASKED_AT_ONCE_MAX: usize = 8;
 
 /// How often it is looked whom it is time to ask about: a tenth of `login.recheck`, within these.
@@ -28,32 +29,57 @@ const GROUPS_CHANGED: &str =
 pub async fn run(house: Arc<House>) {
     let every = house.login.recheck_every();
     let Some(mut to_learn) = house.login.to_learn().filter(|_| !every.is_zero()) else { return };
-    let mut ticks = tokio::time::interval((every / 10).clamp(TICK.0, TICK.1));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let asks = async {
-        loop {
-            ticks.tick().await;
-            all(&house).await;
-        }
-    };
-    // Beside it, not between: a provider that hangs must not delay what a sign-in has learnt.
+    let every = (every / 10).clamp(TICK.0, TICK.1);
+    // Each provider by itself: one that hangs must not put off what is asked of another, nor what a sign-in has learnt.
+    let issuers = house.login.issuers();
+    let each = issuers.iter().map(|issuer| Some(issuer.as_str())).chain([None]);
+    let asks = each.map(|issuer| ask_again_and_again(&house, issuer, every));
     let learns = async {
         while let Some(learnt) = to_learn.recv().await {
             house.end_what_is_lost(&learnt, None);
         }
     };
-    tokio::join!(asks, learns);
+    tokio::join!(future::join_all(asks), forget_again_and_again(&house, every), learns);
 }
 
-/// Asks about everybody who is in and whom it is time to ask about.
-async fn all(house: &House) {
-    let (mut keys, mut loose) = (BTreeSet::new(), Vec::new());
-    for (holder, caller) in house.connected.all() {
-        keys.extend(holder.key.clone());
-        loose.push((holder, caller));
+async fn ask_again_and_again(house: &House, issuer: Option<&str>, every: Duration) {
+    let mut ticks = ticks(every);
+    loop {
+        ticks.tick().await;
+        all_of(house, issuer).await;
     }
-    if let Err(fault) = house.login.forget_refreshes(&keys) {
-        tracing::warn!(%fault, "what belongs to no binding any more is not forgotten");
+}
+
+async fn forget_again_and_again(house: &House, every: Duration) {
+    let mut ticks = ticks(every);
+    loop {
+        ticks.tick().await;
+        let in_use = house.connected.all().into_iter().filter_map(|(holder, _)| holder.key).collect();
+        if let Err(fault) = house.login.forget_refreshes(&in_use) {
+            tracing::warn!(%fault, "what belongs to no binding any more is not forgotten");
+        }
+    }
+}
+
+fn ticks(every: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+/// Asks this provider about everybody who is in and whom it is time to ask about; without one, looks at those whom there is
+/// nobody to ask about.
+async fn all_of(house: &House, issuer: Option<&str>) {
+    let (mut keys, mut loose) = (BTreeSet::new(), Vec::new());
+    for (holder, caller) in house.connected.all().into_iter().filter(|(holder, _)| came_by_sign_in(holder)) {
+        // Asked there is who vouches for the key's owner of today; the holder may be of another provider.
+        let hers = house.login.provider_of(&holder.issuer);
+        let keys_own =
+            holder.key.as_deref().filter(|key| house.login.provider_of_key(key).as_deref() == issuer);
+        keys.extend(keys_own.map(str::to_owned));
+        if hers.as_deref() == issuer {
+            loose.push((holder, caller));
+        }
     }
     stream::iter(&keys).for_each_concurrent(ASKED_AT_ONCE_MAX, |key| one_key(house, key)).await;
     stream::iter(&loose)
@@ -61,9 +87,21 @@ async fn all(house: &House) {
         .await;
 }
 
+/// A certificate is vouched for by its authority, whoever else has bound the same key.
+fn came_by_sign_in(holder: &Holder) -> bool {
+    !login::is_authority(&holder.issuer)
+}
+
 async fn one_key(house: &House, key: &str) {
     match house.login.recheck_key(key).await {
-        Ok(None) => {}
+        // Nothing to ask with. If it is another person's by now, nobody asks about whoever had it before.
+        Ok(None) => {
+            if let Ok(Some(binding)) = house.login.bindings().find(key, house.login.now()) {
+                let owner = binding.person();
+                let counts = house.login.provider_of(&owner.issuer).is_some();
+                house.end_holders(|h| counts && h.key.as_deref() == Some(key) && !is_of(h, &owner));
+            }
+        }
         Ok(Some((person, vouched))) => {
             // What is kept of the key vouches for its owner of today; whoever had it before has nobody who does.
             house.end_holders(|holder| holder.key.as_deref() == Some(key) && !is_of(holder, &person));
@@ -121,8 +159,9 @@ impl House {
     }
 
     fn end_holders(&self, of: impl Fn(&Holder) -> bool) {
-        self.live.end_those(&of, NOT_VOUCHED_FOR, NOTICE);
-        self.connected.end_those(&of, NOT_VOUCHED_FOR, NOTICE);
+        let of = |holder: &Holder| came_by_sign_in(holder) && of(holder);
+        self.live.end_those(of, NOT_VOUCHED_FOR, NOTICE);
+        self.connected.end_those(of, NOT_VOUCHED_FOR, NOTICE);
     }
 
     fn regroup(&self, person: &Person, groups: &BTreeSet<String>) {

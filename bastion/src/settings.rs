@@ -292,11 +292,11 @@ impl Settings {
             ("listen", self.listen != old.listen && !old.given.contains(&"listen")),
             ("data", self.data != old.data && !old.given.contains(&"data")),
             ("log", self.log != old.log && !old.given.contains(&"log")),
-            ("login", self.login != login),
             ("recording", self.recording != old.recording),
             ("ssh.host_keys", self.ssh.host_keys != old.ssh.host_keys),
         ];
-        for (key, _) in changed.iter().filter(|(_, is_changed)| *is_changed) {
+        let changed = changed.iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| (*key).to_owned());
+        for key in changed.chain(self.login.changed(&old.login)) {
             tracing::warn!("{key} stays as it was until the program starts anew");
         }
         Settings {

@@ -173,20 +173,23 @@ fn targets(knows: &Knows) -> (String, Value) {
 }
 
 fn login(knows: &Knows) -> (String, Value) {
-    let Principal { name, key, .. } = &knows.principal;
-    let text = match (key, knows.alone_until) {
-        (Some(key), Some(until)) => {
-            format!(
-                "Signed in as {name}. The key {key} needs no prompt until {}.\n",
-                sessions::local(until.unsigned_abs().saturating_mul(1_000_000))
-            )
+    let Principal { name, key, certificate, .. } = &knows.principal;
+    let local = |seconds: i64| sessions::local(seconds.max(0).unsigned_abs().saturating_mul(1_000_000));
+    let text = match (certificate, key, knows.alone_until) {
+        (Some(certificate), ..) => format!(
+            "Signed in as {name}. The certificate \"{}\" needs no prompt until {}.\n",
+            certificate.key_id,
+            local(certificate.ends_at)
+        ),
+        (None, Some(key), Some(until)) => {
+            format!("Signed in as {name}. The key {key} needs no prompt until {}.\n", local(until))
         }
-        (Some(key), None) => {
+        (None, Some(key), None) => {
             format!(
                 "Signed in as {name}, for this connection: the key {key} is not bound, so the next one signs in anew.\n"
             )
         }
-        (None, _) => format!(
+        (None, None, _) => format!(
             "Signed in as {name}, for this connection: it has no key that a sign-in could be bound to.\n\
              With one (ssh-keygen -t ed25519) the next sign-in is enough for hours.\n"
         ),

@@ -1,6 +1,7 @@
 //! Signing in: at a real provider, with the clients that people have.
 
 use std::{
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -285,6 +286,48 @@ fn a_program_whose_key_is_not_bound_fails_at_once_and_the_banner_says_what_to_do
     let done = Program::start_with(plink.env("HOME", alice.path("")), Stdio::null()).done(SHORT);
     assert_eq!(done.code, Some(1), "{done:?}");
     assert!(done.err.contains("Cannot answer interactive prompts in batch mode"), "{done:?}");
+}
+
+/// Tries two keys with paramiko, one after the other, as its SSHClient does; says with which it is in.
+const PARAMIKO: &str = r#"
+import sys, paramiko
+port, transport = int(sys.argv[1]), {"usual": paramiko.Transport, "new": paramiko.ServiceRequestingTransport}[sys.argv[2]]
+for files in [[sys.argv[3]], sys.argv[3:]]:
+    client = paramiko.SSHClient()
+    client.set_missing_host_key_policy(paramiko.AutoAddPolicy())
+    try:
+        options = dict(allow_agent=False, look_for_keys=False, transport_factory=transport)
+        client.connect("127.0.0.1", port, "alice", key_filename=files, **options)
+        print("in with", len(files), flush=True)
+    except Exception as fault:
+        print(type(fault).__name__, len(files), flush=True)
+    finally:
+        client.close()
+"#;
+
+/// As docs/login.md has it: it asks for the service anew before the second key, which russh does not answer.
+#[test]
+fn paramiko_gets_in_with_its_first_key_and_with_its_second_only_by_its_newer_transport() {
+    let grace = "[ssh]\nmacs = [\"hmac-sha2-256-etm@openssh.com\", \"hmac-sha2-256\"]\n[limits]\nlogin_grace = \"3s\"";
+    let bastion = Setup::default().table(grace).start();
+    let (alice, other) = (bastion.caller("alice"), bastion.stranger("alice"));
+    let python =
+        std::env::var("NEW_PY").expect("NEW_PY names a python with paramiko, as tests/run installs it");
+    let tried = |transport: &str, files: [&Path; 2]| {
+        let mut client = Command::new(&python);
+        client.args(["-W", "ignore", "-c", PARAMIKO, &bastion.port().to_string(), transport]).args(files);
+        Program::start_with(&mut client, Stdio::null()).done(LONG).text()
+    };
+
+    let (bound, unbound) = (alice.path("id"), other.path("id"));
+    assert_eq!(tried("usual", [&bound, &unbound]), "in with 1\nin with 2\n");
+    let second = tried("usual", [&unbound, &bound]);
+    assert!(!second.contains("in with"), "{second}");
+    assert!(
+        tried("new", [&unbound, &bound]).ends_with("in with 2\n"),
+        "{}",
+        tried("new", [&unbound, &bound])
+    );
 }
 
 /// What ssh-keygen calls the gateway's host key.

@@ -16,6 +16,16 @@ from paramiko.server import InteractiveQuery
 
 config = json.loads(sys.argv[1])
 key = paramiko.ECDSAKey.generate()
+if config.get("sha1"):
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding
+    key = paramiko.RSAKey.generate(2048)
+    def sign(data, algorithm=None):
+        signature = paramiko.Message()
+        signature.add_string("ssh-rsa")
+        signature.add_string(key.key.sign(data, padding.PKCS1v15(), hashes.SHA1()))
+        return signature
+    key.sign_ssh_data = sign
 
 def say(*words):
     print(*words, flush=True)
@@ -375,4 +385,22 @@ fn a_password_is_typed_unseen_and_twice() {
     assert_eq!(list(), "");
     let gone = bastion.command(&["key", "password", "remove", "old1"]);
     assert!(gone.code == Some(1) && gone.err.contains("there is no password \"old1\""), "{gone:?}");
+}
+
+/// SSH libraries verify what they find, whatever they had asked for.
+#[test]
+fn a_target_that_signs_with_sha_1_unasked_is_shown_no_password() {
+    let server = Server::start(json!({ "methods": "password", "sha1": true }));
+    let bastion = server.known("auth = \"password\"\npassword = \"old1\"");
+    let ana = bastion.caller("ana");
+
+    let done = ana.ssh(&["old1", "true"]).done();
+    assert_eq!(done.code, Some(69), "{done:?}");
+    assert!(done.err.contains("its SSH server is not one that the bastion may trust"), "{done:?}");
+    bastion.logged("it proves its host key with ssh-rsa, which it was not offered");
+    assert!(server.told("password").is_empty());
+
+    let asked = server.known("auth = \"password\"\npassword = \"old1\"\nweak_algorithms = [\"ssh-rsa\"]");
+    let ana = asked.caller("ana");
+    ana.ssh(&["old1", "true"]).done().expect_ok("where its settings say so");
 }

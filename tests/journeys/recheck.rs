@@ -226,3 +226,43 @@ fn a_certificate_is_not_asked_about_at_the_provider_of_whoever_bound_its_key() {
     deploy.out.wait("got x\n", SHORT);
     assert_eq!(deploy.done(SHORT).code, Some(0));
 }
+
+/// Her key is nobody's once its binding has run out, and the provider is asked about its owner of today.
+#[test]
+fn what_a_key_opened_ends_when_it_is_bound_by_somebody_else() {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    for gives in [Refresh::Good, Refresh::NotGiven] {
+        let partner = Hostile::start(Fault::Nothing, now.try_into().unwrap());
+        let is_called = |name: &str| {
+            let mut claims = person(name);
+            claims["sub"] = name.into();
+            partner.claims(claims);
+        };
+        let bastion = Setup::default()
+            .policy(ALL)
+            .login("recheck = \"1s\"\nbinding = \"5s\"")
+            .table(&format!(
+                "[login.more.partner]\nissuer = {:?}\nclient_id = \"bastion\"\nusers = [\"ext-*\"]\n",
+                partner.issuer()
+            ))
+            .start();
+        let zoe = bastion.stranger("ext-zoe");
+        is_called("ext-zoe");
+        let zoes = zoe.ssh(&["web1", "echo in; cat"]).attended().on_terminal(100, 30);
+        zoes.out.wait("press Enter", SHORT);
+        within(SHORT, "zoe to be in", || {
+            zoes.send("\r");
+            zoes.out.text().contains("in\r\n").then_some(())
+        });
+        let bound = || bastion.command(&["bindings", "list", "--json"]).expect_ok("bindings list").text();
+        within(SHORT, "her binding to run out", || (bound().trim() == "[]").then_some(()));
+        assert!(zoes.ended().is_none(), "{}", zoes.out.text());
+
+        is_called("ext-yan");
+        partner.refreshes(gives);
+        let yan = zoe.ssh(&[":whoami"]).login("ext-yan").attended().on_terminal(100, 30);
+        assert_eq!(press_enter_until_done(&yan).code, Some(0), "{}", yan.out.text());
+        let done = zoes.done(SHORT);
+        assert!(done.text().contains(GONE), "{gives:?}: {}", done.text());
+    }
+}

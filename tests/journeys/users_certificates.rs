@@ -156,10 +156,15 @@ fn a_certificate_of_another_time_is_as_good_as_none() {
         authority.certifies(&ana, &["-n", "ana", "-V", valid]);
         let done = ana.ssh(&["web1", "true"]).done();
         assert_eq!(done.code, Some(255), "{done:?}");
+        // As docs/login.md has it.
+        assert!(done.err.contains("Permission denied (publickey,keyboard-interactive)."), "{done:?}");
     }
     bastion.logged("Certificate is expired or not yet valid");
     let refused = trail(&bastion, "sign-in-refused", 2);
     assert!(refused.iter().all(|entry| entry["user"] == "ana"), "{refused:?}");
+    let hint = "if a certificate was shown with it, that has run out or is not valid yet";
+    assert!(refused.iter().all(|entry| entry["why"].as_str().unwrap().contains(hint)), "{refused:?}");
+    bastion.logged(hint);
 }
 
 #[test]
@@ -268,7 +273,7 @@ fn an_authority_that_is_dropped_opens_nothing_more_on_open_connections() {
     bastion.logged(
         "a channel is refused: the authority of this connection's certificate is not trusted any more",
     );
-    assert!(!bastion.log().contains("login stays as it was"), "{}", bastion.log());
+    assert!(!bastion.log().contains("stays as it was"), "{}", bastion.log());
     first.send("still here\n");
     first.out.wait("got still here\n", SHORT);
     assert_eq!(first.done(SHORT).code, Some(0), "an open session goes on");
@@ -302,4 +307,65 @@ fn a_signature_with_sha_1_proves_no_key() {
         !bastion.log().contains("the key does not sign in alone"),
         "a key without its certificate is not proven either"
     );
+}
+
+#[test]
+fn nothing_is_picked_from_a_list_that_was_open_when_its_certificate_ran_out() {
+    let authority = Authority::new();
+    let bastion = authority.trusted();
+    let ana = bastion.stranger("ana");
+    authority.certifies(&ana, &["-n", "ana", "-V", "+20s"]);
+    let list = ana.ssh::<&str>(&[]).options(&["-t"]).on_terminal(80, 24);
+    list.out.wait("Enter opens", SHORT);
+
+    within(LONG, "the certificate to run out", || {
+        (ana.ssh(&[":whoami"]).done().code == Some(255)).then_some(())
+    });
+    list.send("web1\r");
+    let done = list.done(SHORT);
+    let why = "the certificate that opened this connection is not valid any more";
+    assert!(done.text().contains(&format!("this session was ended: {why}")), "{}", done.text());
+    bastion.logged(&format!("a session is refused: {why}"));
+    assert_eq!(bastion.sessions(), [] as [Value; 0]);
+}
+
+#[test]
+fn who_came_with_a_certificate_is_told_what_her_keys_are_and_how_she_leaves() {
+    let authority = Authority::new();
+    let bastion = authority.trusted();
+    let ana = bastion.stranger("ana");
+    authority.certifies(&ana, &["-n", "ana"]);
+    let said = |word: &str| ana.ssh(&[word]).done().expect_ok(word).text();
+
+    let signs_in = "The certificate \"laptop of ana\", serial 17, signs you in until ";
+    assert!(said(":keys").starts_with(signs_in), "{}", said(":keys"));
+    let logout = said(":logout");
+    assert!(
+        logout.starts_with(signs_in) && logout.contains("Closing this connection signs you out"),
+        "{logout}"
+    );
+    let login = said(":login");
+    assert!(login.contains("The certificate \"laptop of ana\" needs no prompt until "), "{login}");
+    assert_eq!(ana.ssh(&[":keys", "--json"]).done().text(), "[]\n");
+    ana.ssh(&["web1", "true"]).done().expect_ok("she is not logged out of her certificate");
+}
+
+#[test]
+fn a_refusal_quotes_nothing_of_a_forced_command() {
+    let authority = Authority::new();
+    let bastion = authority.trusted();
+    let ana = bastion.stranger("ana");
+    for (command, code) in
+        [(":sekrit", 64), ("sekrit uptime", 77), (":whoami --sekrit", 64), ("-o sekrit", 64)]
+    {
+        authority.certifies(&ana, &["-n", "ana", "-O", &format!("force-command={command}")]);
+        let done = ana.ssh(&["web1", "true"]).done();
+        assert_eq!(done.code, Some(code), "{command}: {done:?}");
+        assert!(!done.err.contains("sekrit") && !done.text().contains("sekrit"), "{command}: {done:?}");
+        assert!(
+            done.err.contains("the command that your certificate forces is not possible here"),
+            "{done:?}"
+        );
+    }
+    bastion.logged("sekrit");
 }

@@ -79,6 +79,14 @@ pub enum DialProblem {
     /// Neither strict key exchange nor AES-GCM: messages could be dropped unseen (CVE-2023-48795).
     #[error("it has neither strict key exchange nor AES-GCM (CVE-2023-48795): update its sshd")]
     Terrapin,
+    /// It proves its host key with an algorithm that it was not offered.
+    #[error(
+        "it proves its host key with {algorithm}, which it was not offered; weak_algorithms in its settings can offer it more"
+    )]
+    SignsOtherwise {
+        /// With which.
+        algorithm: String,
+    },
     /// It opens a channel to us.
     #[error("it opens channels to the bastion, which no target has to; the connection was ended")]
     OpensChannels,
@@ -230,11 +238,12 @@ impl DialFault {
                 "{target} shows a host certificate that does not count: {shown}, signed by {authority}. The bastion's \
                  log says why; an administrator looks at the target's HostCertificate and at the @cert-authority line"
             ),
-            DialProblem::Terrapin | DialProblem::OpensChannels | DialProblem::NoCommonAlgorithm(_) => {
-                unreachable(
-                    "its SSH server is not one that the bastion may trust; the bastion's log says why",
-                )
-            }
+            DialProblem::Terrapin
+            | DialProblem::SignsOtherwise { .. }
+            | DialProblem::OpensChannels
+            | DialProblem::NoCommonAlgorithm(_) => unreachable(
+                "its SSH server is not one that the bastion may trust; the bastion's log says why",
+            ),
             DialProblem::LoginRefused { login, .. } | DialProblem::CertificateRefused { login, .. } => {
                 format!(
                     "{target} does not let the bastion in as {login}. \

@@ -121,7 +121,12 @@ impl SignIn {
         match whose {
             Whose::Hers => Ok(()),
             Whose::Nobodys | Whose::Anothers(_) => {
-                let try_this = format!("bastion names release {name}");
+                // Where she has a certificate and another signs in with the name, whoever came next would have a name that is
+                // released, and the other lose it.
+                let try_this = match principal.certificate {
+                    Some(_) => "a certificate that is made out to another name".to_owned(),
+                    None => format!("bastion names release {name}"),
+                };
                 tracing::warn!(%name, issuer, subject, try_this, "the name is another person's; refused");
                 Err(notice::NOT_HER_NAME)
             }

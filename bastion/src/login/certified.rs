@@ -58,6 +58,8 @@ pub(super) struct Shown {
     pub(super) not_alone: Option<String>,
     /// How many keys were proven that are half the way.
     keys: usize,
+    /// One would have counted here.
+    are_wanted: bool,
 }
 
 /// Keys that are tried again beside what might be a certificate; each costs its owner a second, and one of her attempts.
@@ -70,8 +72,13 @@ impl Shown {
         if let Some(rule) = &self.not_alone {
             why += &format!("; {rule}");
         }
-        if let Some(fault) = &self.passed_by {
-            why += &format!("; a certificate was passed by: {fault}");
+        match &self.passed_by {
+            Some(fault) => why += &format!("; a certificate was passed by: {fault}"),
+            // russh 0.65.1 refuses those before it tells us of anything.
+            None if self.are_wanted => {
+                why += "; if a certificate was shown with it, that has run out or is not valid yet";
+            }
+            None => {}
         }
         why
     }
@@ -92,6 +99,7 @@ impl SignIn {
         if answer != KeyAnswer::PartialSuccess || trusted.authorities.is_empty() {
             return answer;
         }
+        self.certificates.are_wanted = true;
         self.certificates.keys = if before.is_some() { self.certificates.keys + 1 } else { 1 };
         if let Some(first) = before {
             self.state = State::KeyProven(first);
@@ -146,7 +154,10 @@ impl SignIn {
         let proof = Proof::Certified(certified);
         let hers = self.take_name(&proof.principal(self.source, now), now).await;
         hers.map_err(|sentence| match sentence {
-            notice::NOT_HER_NAME => "its principal's name belongs to another person (`bastion names list`)",
+            notice::NOT_HER_NAME => {
+                "its principal's name belongs to another person (`bastion names list`), who keeps it while she needs it: \
+                 certify another name"
+            }
             other => other,
         })?;
         tracing::info!(source = %self.source, serial, key_id, authority, "a certificate holds");

@@ -63,6 +63,49 @@ pub struct Login {
     pub more: BTreeMap<Name, Issuer>,
 }
 
+impl Login {
+    /// The keys that are not as in `old`, but for the certificates, which are asked about anew each time.
+    pub fn changed(&self, old: &Login) -> Vec<String> {
+        // All by name, so that none is forgotten.
+        let Login {
+            issuer,
+            client_id,
+            client_secret_file,
+            scopes,
+            name_claim,
+            email_claim,
+            groups_claim,
+            algorithms,
+            binding,
+            recheck,
+            prompt,
+            flow,
+            ca_file,
+            certificates: _,
+            more,
+        } = self;
+        let keys = [
+            ("issuer", *issuer != old.issuer),
+            ("client_id", *client_id != old.client_id),
+            ("client_secret_file", *client_secret_file != old.client_secret_file),
+            ("scopes", *scopes != old.scopes),
+            ("name_claim", *name_claim != old.name_claim),
+            ("email_claim", *email_claim != old.email_claim),
+            ("groups_claim", *groups_claim != old.groups_claim),
+            ("algorithms", *algorithms != old.algorithms),
+            ("binding", *binding != old.binding),
+            ("recheck", *recheck != old.recheck),
+            ("prompt", *prompt != old.prompt),
+            ("flow", *flow != old.flow),
+            ("ca_file", *ca_file != old.ca_file),
+        ];
+        let keys = keys.iter().filter(|(_, is_changed)| *is_changed).map(|(key, _)| format!("login.{key}"));
+        let names: BTreeSet<&Name> = more.keys().chain(old.more.keys()).collect();
+        let others = names.into_iter().filter(|name| more.get(*name) != old.more.get(*name));
+        keys.chain(others.map(|name| format!("login.more.{name}"))).collect()
+    }
+}
+
 /// `[login.more.NAME]`: one provider. What `[login]` itself says of its own is read into one of these too.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -1,6 +1,6 @@
 //! `:keys`, `:revoke` and `:logout`: what a person may do with the keys that sign her in.
 
-use gate::{Name, Principal, exit_code};
+use gate::{Certificate, Name, Principal, exit_code};
 use serde_json::{Value, json};
 
 use crate::{
@@ -52,12 +52,13 @@ pub async fn answer(house: &House, principal: &Principal, asks: Asks, json: bool
         Err(fault) => return failed(&fault),
     };
     let key = match asks {
-        Asks::Keys => return Answer::out(listed(&all, principal.key.as_deref(), json)),
+        Asks::Keys => return Answer::out(listed(&all, principal, json)),
         Asks::Revoke(None) => None,
         Asks::Revoke(Some(key)) => Some(key),
-        Asks::Logout => match &principal.key {
-            Some(key) => Some(key.clone()),
-            None => return Answer::out("This connection has no key; closing it signs you out.\n"),
+        Asks::Logout => match (&principal.certificate, &principal.key) {
+            (Some(certificate), _) => return Answer::out(certified_until_the_end(certificate, json)),
+            (None, Some(key)) => Some(key.clone()),
+            (None, None) => return Answer::out("This connection has no key; closing it signs you out.\n"),
         },
     };
     if let Some(key) = key.as_ref().filter(|key| !all.iter().any(|binding| binding.fingerprint == **key)) {
@@ -79,10 +80,34 @@ fn said(keys: &[String]) -> String {
     text
 }
 
-fn listed(bindings: &[Binding], current: Option<&str>, json: bool) -> String {
+/// What signs her in that no word here can take away.
+fn by_certificate(certificate: &Certificate) -> String {
+    let Certificate { key_id, serial, ends_at, .. } = certificate;
+    let until = local(u64::try_from(*ends_at).unwrap_or_default().saturating_mul(1_000_000));
+    format!(
+        "The certificate \"{key_id}\", serial {serial}, signs you in until {until}; no key is bound by it.\n"
+    )
+}
+
+fn certified_until_the_end(certificate: &Certificate, json: bool) -> String {
+    match json {
+        true => format!("{}\n", json!({ "keys": [], "connections": 0 })),
+        false => {
+            by_certificate(certificate)
+                + "Closing this connection signs you out; to shut the certificate out before its time, ask an administrator.\n"
+        }
+    }
+}
+
+fn listed(bindings: &[Binding], principal: &Principal, json: bool) -> String {
+    // The key in a certificate may be another person's binding; it is none of hers.
+    let current = principal.key.as_deref().filter(|_| principal.certificate.is_none());
     if json {
         let told = bindings.iter().map(|binding| told(binding, current)).collect();
         return format!("{}\n", Value::Array(told));
+    }
+    if let (true, Some(certificate)) = (bindings.is_empty(), &principal.certificate) {
+        return by_certificate(certificate);
     }
     if bindings.is_empty() {
         return "No key signs you in; a sign-in with a key binds it.\n".to_owned();
