@@ -10,11 +10,12 @@ use clap::Parser;
 use tempfile::TempDir;
 
 use crate::{
-    check, explain, failure::Failure, init, key_commands, own_keys, settings::Settings, ssh_config,
-    target_commands,
+    binding_commands, check, explain, failure::Failure, init, key_commands, own_keys, settings::Settings,
+    ssh_config, target_commands,
 };
 
 mod keys;
+mod sign_in;
 
 /// A bastion as `bastion init` leaves it, in a folder of its own.
 struct Bench(TempDir);
@@ -32,6 +33,8 @@ enum Typed {
     SshConfig(ssh_config::SshConfigArgs),
     Key(key_commands::KeyArgs),
     Target(target_commands::TargetArgs),
+    Bindings(binding_commands::BindingsArgs),
+    Names(binding_commands::NamesArgs),
 }
 
 const WEB1: &str = "\n[targets.web1]\naddress = \"127.0.0.1\"\nport = 1\nlogins = [\"deploy\", \"root\"]\n\
@@ -83,6 +86,8 @@ impl Bench {
             Typed::Check(args) => check::run(&args, &mut out),
             Typed::Explain(args) => explain::run(&args, &mut out),
             Typed::SshConfig(args) => ssh_config::run(&args, &mut out),
+            Typed::Bindings(args) => wait(binding_commands::bindings(&args, &mut out)),
+            Typed::Names(args) => wait(binding_commands::names(&args, &mut out)),
             Typed::Key(args) => wait(key_commands::run(&args, &mut out)),
             Typed::Target(args) => {
                 let input = typed.as_mut().map(|typed| typed as &mut (dyn std::io::BufRead + Send));

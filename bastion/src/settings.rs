@@ -29,7 +29,7 @@ pub use login::{Algorithm, Flow, Issuer, Login, Prompt};
 pub use old_algorithms::{OldAlgorithms, misses_no_message};
 pub use ssh::{Ssh, is_gcm};
 pub use targets::{DEFAULT_KEY, TargetSettings, Targets};
-pub use toml_file::{FileRead, SettingsFault};
+pub use toml_file::{FileRead, Place, SettingsFault};
 
 use targets::Tables;
 use toml_file::Source;
@@ -330,6 +330,12 @@ impl Settings {
             log: Log::default(),
             targets: Targets::default(),
         }
+    }
+
+    /// Where a key of the settings file stands, by its tables and its name; none if it is not there.
+    pub fn place(&self, path: &[&str]) -> Option<Place> {
+        let read = self.read.iter().find(|read| Some(&read.file) == self.file.as_ref())?;
+        read.place(path)
     }
 
     /// Where `bastion target pin` writes the host keys of targets.

@@ -31,8 +31,8 @@ pub use nearest::nearest;
 pub use notice::{Forwarding, Notice, exit_code};
 pub use policy::{
     Asked, Decision, Denial, ExceptionExplained, Explanation, Grant, Limits, Network, NetworkFault,
-    NoBinding, Pattern, Policy, PolicyFault, PolicyProblem, Reachable, RuleExplained, SignInTerms, Unmet,
-    Wanted, Why,
+    NoBinding, Pattern, Policy, PolicyFault, PolicyProblem, Reachable, RuleExplained, SignInExplained,
+    SignInTerms, Unmet, Wanted, Why,
 };
 pub use principal::{Certificate, Name, NameFault, Principal};
 pub use printable::Printable;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
+use toml::de::DeTable;
 
 /// A settings file of 10,000 targets has about 4 MB. What is far beyond was not written by an operator.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -110,6 +111,19 @@ pub struct FileRead {
     pub file: PathBuf,
     /// Its text.
     pub text: Arc<str>,
+}
+
+impl FileRead {
+    /// Where a key stands, by its tables and its name; none if it is not there.
+    pub fn place(&self, path: &[&str]) -> Option<Place> {
+        let parsed = DeTable::parse(&self.text).ok()?;
+        let (last, tables) = path.split_last()?;
+        let inner =
+            tables.iter().try_fold(parsed.get_ref(), |table, name| table.get(*name)?.get_ref().as_table())?;
+        let (key, _) = inner.get_key_value(*last)?;
+        let before = self.text.get(..key.span().start)?;
+        Some(Place { file: self.file.clone(), line: Some(1 + before.matches('\n').count()) })
+    }
 }
 
 /// A file that was read: turns spans into places.

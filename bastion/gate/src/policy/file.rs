@@ -115,7 +115,7 @@ impl Reader<'_> {
             let way_out = format!("{name} = [\"alice\"], or {name} = {{ provider = \"{name}\" }}");
             return Err(self.fault(at, PolicyProblem::EmptyGroup(name.to_string()), way_out));
         }
-        Ok((name, Group { members, provider: provider.0.clone() }))
+        Ok((name, Group { line: self.line(at), members, provider: provider.0.clone() }))
     }
 
     fn rule(&self, file: &mut RuleFile, groups: &Groups) -> Result<Rule, PolicyFault> {
