@@ -17,6 +17,7 @@ mod policy;
 mod principal;
 mod printable;
 mod request;
+mod retyped;
 mod screen;
 mod target;
 
@@ -37,4 +38,5 @@ pub use policy::{
 pub use principal::{Certificate, Name, NameFault, Principal};
 pub use printable::Printable;
 pub use request::{Kind, Opening, Opens, Request};
+pub use retyped::retyped;
 pub use target::Target;
