@@ -1,6 +1,8 @@
 //! `bastion check`: looks at settings, policy, targets and keys, says what is wrong, and reads them aloud.
 
 mod aloud;
+mod modes;
+mod sign_in;
 
 use std::{fs, io::Write, os::unix::fs::MetadataExt, path::Path, time::SystemTime};
 
@@ -78,6 +80,8 @@ fn look(args: &SettingsArgs) -> Report {
         report.look_at_policy(&settings);
         report.look_at_keys(&settings);
         report.look_at_files(&settings);
+        report.look_at_providers(&settings);
+        report.look_at_modes(&settings);
     }
     report.ok = !report.findings.iter().any(|finding| finding.level == Level::Error);
     report
@@ -97,6 +101,7 @@ impl Report {
         let targets: Vec<Target> = settings.targets.iter().map(|target| target.target.clone()).collect();
         self.rules_without_target(settings, &policy, &targets);
         self.exceptions_without_target(settings, &policy, &targets);
+        self.look_at_sign_in(settings, &policy);
     }
 
     fn rules_without_target(&mut self, settings: &Settings, policy: &Policy, targets: &[Target]) {

@@ -54,7 +54,7 @@ pub struct Args {
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
     /// Listen here; loopback only
-    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = LISTEN)]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = LISTEN, value_parser = crate::settings::address)]
     listen: SocketAddr,
     /// Log this: warn, info, debug
     #[arg(long, value_name = "FILTER", default_value = "warn", value_parser = log::checked)]

@@ -168,7 +168,10 @@ async fn open(
     let target = grant.target();
     let trusted = trusted(context, &target.name).await?;
     let stream = connect(&target.address, target.port, within).await?;
-    let ours = stream.local_addr().map_err(DialProblem::Network)?.ip().to_canonical();
+    let ours = match context.targets.get(&target.name).and_then(|settings| settings.source_address) {
+        Some(outer) => outer,
+        None => stream.local_addr().map_err(DialProblem::Network)?.ip().to_canonical(),
+    };
 
     stage.set(Stage::Greeting);
     let preferred = offered(&context.preferred, &trusted, &target.address, target.port);

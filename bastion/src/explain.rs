@@ -46,8 +46,11 @@ pub struct ExplainArgs {
     /// The level of her sign-in, as the provider tells it in the claim acr [default: it tells none]
     #[arg(long, value_name = "LEVEL")]
     acr: Option<String>,
-    /// When, in RFC 3339 [default: now]
-    #[arg(long, value_name = "TIME")]
+    /// The fingerprint of her key, for rules about registered keys [default: none is known]
+    #[arg(long, value_name = "SHA256:...", value_parser = key)]
+    key: Option<String>,
+    /// When: 2026-11-21T23:00:00Z, in RFC 3339 with its zone [default: now]
+    #[arg(long, value_name = "TIME", value_parser = at)]
     at: Option<Timestamp>,
     /// As JSON
     #[arg(long)]
@@ -70,6 +73,7 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<u8, Failure> {
     let target = own_keys::target(&settings, &args.target)?.target.clone();
     let now = args.at.unwrap_or_else(Timestamp::now).as_second();
     let principal = principal(args, settings.login.issuer.clone(), now);
+    let sign_in = policy.explain_sign_in(&principal, settings.login.binding);
     let mut explanation = policy.explain(&Request {
         principal,
         target,
@@ -78,6 +82,7 @@ pub fn run(args: &ExplainArgs, out: &mut dyn Write) -> Result<u8, Failure> {
         now,
     });
     explanation.assumed = assumed(args, &policy);
+    explanation.sign_in = Some(sign_in);
     match args.json {
         true => writeln!(out, "{}", serde_json::to_string(&explanation).map_err(std::io::Error::other)?)?,
         false => write!(out, "{explanation}")?,
@@ -95,7 +100,7 @@ fn principal(args: &ExplainArgs, issuer: String, now: i64) -> Principal {
         groups: args.groups.iter().cloned().collect(),
         // The unspecified address lies in no network: a rule that asks for one does not hold.
         source: args.from.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
-        key: None,
+        key: args.key.clone(),
         signed_in_at: now.saturating_sub(ago),
         amr: args.amr.iter().cloned().collect(),
         acr: args.acr.clone(),
@@ -114,6 +119,11 @@ fn assumed(args: &ExplainArgs, policy: &Policy) -> Vec<String> {
         (Wanted::Age, args.signed_in_ago.is_none(), "she signed in just now; --signed-in-ago 10m"),
         (Wanted::Amr, args.amr.is_empty(), "the provider tells no way of signing in (amr); --amr mfa"),
         (Wanted::Acr, args.acr.is_none(), "the provider tells no level of the sign-in (acr); --acr LEVEL"),
+        (
+            Wanted::Key,
+            args.key.is_none(),
+            "which key is hers is unknown, so none counts as registered; --key SHA256:...",
+        ),
     ];
     let needed = unsaid.into_iter().filter(|(wanted, is_unsaid, _)| *is_unsaid && policy.wants(*wanted));
     needed.map(|(.., says)| says.to_owned()).collect()
@@ -122,6 +132,21 @@ fn assumed(args: &ExplainArgs, policy: &Policy) -> Vec<String> {
 fn length(text: &str) -> Result<Duration, String> {
     let read = text.parse::<SignedDuration>().ok().and_then(|length| Duration::try_from(length).ok());
     read.ok_or_else(|| "no length of time; write 90s, 10m or 8h".to_owned())
+}
+
+/// A moment, and not a day: policy asks for hours.
+fn at(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|_| {
+        "no time with its zone; write 2026-11-21T23:00:00Z or 2026-11-21T23:00:00+01:00, or leave it out for now"
+            .to_owned()
+    })
+}
+
+fn key(text: &str) -> Result<String, String> {
+    match text.starts_with("SHA256:") {
+        true => Ok(text.to_owned()),
+        false => Err("no fingerprint; write SHA256:..., as ssh-keygen -lf KEY.pub prints it".to_owned()),
+    }
 }
 
 fn opening(args: &ExplainArgs) -> Result<Opening, Failure> {

@@ -5,6 +5,7 @@
 //! from each step. The sign-in itself runs at the provider (RFC 8628); here it is a task that ends with its connection.
 
 mod admit;
+mod alone;
 mod answer;
 mod bindings;
 mod certificate;
@@ -30,6 +31,7 @@ use gate::{Caller, Name, NewKey, Policy, Principal};
 use russh::keys::{HashAlg, PublicKey};
 use tokio::sync::mpsc;
 
+pub use alone::ListedBinding;
 pub use answer::{InteractiveAnswer, KeyAnswer, Question};
 pub use bindings::{BindFault, Binding, Bindings, StoreFault};
 pub use certified::is_authority;

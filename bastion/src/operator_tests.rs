@@ -10,11 +10,13 @@ use clap::Parser;
 use tempfile::TempDir;
 
 use crate::{
-    check, explain, failure::Failure, init, key_commands, own_keys, settings::Settings, ssh_config,
-    target_commands,
+    binding_commands, check, explain, failure::Failure, init, key_commands, own_keys, settings::Settings,
+    ssh_config, target_commands,
 };
 
 mod keys;
+mod sign_in;
+mod templates;
 
 /// A bastion as `bastion init` leaves it, in a folder of its own.
 struct Bench(TempDir);
@@ -32,6 +34,8 @@ enum Typed {
     SshConfig(ssh_config::SshConfigArgs),
     Key(key_commands::KeyArgs),
     Target(target_commands::TargetArgs),
+    Bindings(binding_commands::BindingsArgs),
+    Names(binding_commands::NamesArgs),
 }
 
 const WEB1: &str = "\n[targets.web1]\naddress = \"127.0.0.1\"\nport = 1\nlogins = [\"deploy\", \"root\"]\n\
@@ -83,6 +87,8 @@ impl Bench {
             Typed::Check(args) => check::run(&args, &mut out),
             Typed::Explain(args) => explain::run(&args, &mut out),
             Typed::SshConfig(args) => ssh_config::run(&args, &mut out),
+            Typed::Bindings(args) => wait(binding_commands::bindings(&args, &mut out)),
+            Typed::Names(args) => wait(binding_commands::names(&args, &mut out)),
             Typed::Key(args) => wait(key_commands::run(&args, &mut out)),
             Typed::Target(args) => {
                 let input = typed.as_mut().map(|typed| typed as &mut (dyn std::io::BufRead + Send));
@@ -128,36 +134,6 @@ fn init_overwrites_nothing() {
     }
     fs::rename(bench.path("bastion.toml"), bench.path("b/bastion.toml")).unwrap();
     assert_eq!(bench.says(&["key", "list"]), before);
-}
-
-/// What stands behind a "# " in the settings that init writes is said to be the default.
-#[test]
-fn the_settings_that_init_writes_say_the_true_defaults() {
-    let bench = Bench::new();
-    let text = fs::read_to_string(bench.path("b/bastion.toml")).unwrap();
-    let load = || Settings::load(&bench.path("b/bastion.toml")).unwrap();
-    let as_written = load();
-    let without = ["client_secret_file", "ca_file", "authorities_file", "banner", "[targets"];
-    let mut uncommented = String::new();
-    for line in text.lines().take_while(|line| !line.starts_with("# Targets stand here")) {
-        let bare = line.strip_prefix("# ").unwrap_or(line);
-        let is_key = bare
-            .split_once(" = ")
-            .is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
-        let is_default = is_key && !without.iter().any(|key| bare.starts_with(key));
-        uncommented += if is_default { bare } else { line };
-        uncommented += "\n";
-    }
-    assert!(uncommented.matches("\n# ").count() < text.matches("\n# ").count() - 20, "{uncommented}");
-    fs::write(bench.path("b/bastion.toml"), uncommented).unwrap();
-
-    let spelt_out = load();
-    let [as_written, spelt_out] = [as_written, spelt_out].map(|read| Settings { read: Vec::new(), ..read });
-    assert_eq!(format!("{as_written:?}"), format!("{spelt_out:?}"));
-
-    let target = text.split_once("# [targets.web1]").unwrap().1.replace("\n# ", "\n");
-    fs::write(bench.path("b/bastion.toml"), format!("{text}\n[targets.web1]{target}")).unwrap();
-    assert_eq!(load().targets.len(), 1);
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub async fn carry_out(house: Arc<House>, order: Order, by: By) {
     let done = match what {
         Request::Reload => reload(&house, by).await.map(|()| done("settings and policy read again")),
         Request::Record { act } => record(&house, act, &by).await,
-        Request::Bindings => house.login.bindings().all(house.login.now()).map_err(text).and_then(json),
+        Request::Bindings => house.login.listed().map_err(text).and_then(json),
         Request::Names => house.login.bindings().owners().map_err(text).and_then(json),
         Request::Revoke { user, key } => revoke(&house, by, user, key).await,
         Request::Release { name } => release(&house, by, &name).await,

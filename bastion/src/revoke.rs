@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gate::Name;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     audit::{Act, Audit, By, Unwritten},
@@ -41,7 +41,7 @@ pub enum RevokeFault {
 }
 
 /// What was taken back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoked {
     /// Fingerprints of the keys.
     pub keys: Vec<String>,

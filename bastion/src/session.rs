@@ -19,7 +19,7 @@ use std::{
 
 use bytes::Bytes;
 use gate::{FromClient, FromTarget, Gate, Grant, Heard, NewKey, Reason, Step, ToClient, ToTarget, WaitsFor};
-use recording::{Elapsed, Exit};
+use recording::{Elapsed, Event, Exit};
 use russh::{Channel, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client, server};
 use tokio::{
     sync::{mpsc, watch},
@@ -205,8 +205,7 @@ impl Session {
 
     fn perform(&mut self, step: Step) {
         match step {
-            Step::Record(event, WaitsFor::Written) => self.mark = Mark::Written(self.tape.append(event)),
-            Step::Record(event, WaitsFor::Synced) => self.mark = Mark::Synced(self.tape.append_synced(event)),
+            Step::Record(event, waits_for) => self.mark = record(&mut self.tape, event, waits_for),
             Step::Dial(grant) => self.target = Target::Dialling((self.dial)(grant)),
             Step::ToTarget(message) => self.to_target.push(message, self.mark),
             Step::ToClient(message) => self.to_client.push(ClientMessage::Send(message), self.mark),
@@ -343,6 +342,14 @@ impl Session {
     }
 }
 
+/// Hands an event to the recorder; answers what all that follows it waits for.
+fn record(tape: &mut Tape, event: Event, waits_for: WaitsFor) -> Mark {
+    match waits_for {
+        WaitsFor::Written => Mark::Written(tape.append(event)),
+        WaitsFor::Synced => Mark::Synced(tape.append_synced(event)),
+    }
+}
+
 async fn hear_news(news: &mut Option<mpsc::Receiver<NewKey>>) -> NewKey {
     match news {
         Some(news) => match news.recv().await {
@@ -403,5 +410,47 @@ impl Message for ToTarget {
             ToTarget::Data(bytes) | ToTarget::Exec(bytes) => bytes.len(),
             _ => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use archive::{Archive, twin::Twin};
+    use recording::{Layout, What};
+
+    use super::*;
+    use crate::recorder::{Recorder, RecorderSettings, tests::header};
+
+    /// What an opening waits for: that there was a session, and what it ran, is not lost with the power.
+    #[tokio::test]
+    async fn what_waits_for_the_disk_does_not_leave_once_it_is_only_written() {
+        let (folder, disk) = (tempfile::tempdir().unwrap(), Twin::new());
+        let archive = Archive::open_on(folder.path(), Arc::new(disk.clone())).unwrap();
+        let settings = RecorderSettings { retry_after: Duration::from_millis(1), ..Default::default() };
+        let recorder = Recorder::start(archive, settings).unwrap();
+        disk.fail_syncs(1, u64::MAX);
+        let mut tape = recorder.begin(header(Layout::Lines));
+        let event = |what| Event { at: Elapsed::from_micros(1), what };
+        let (mut to_target, mut to_client) = (Outbox::new(Arc::default()), Outbox::new(Arc::default()));
+        to_target.connect(|_| Box::pin(async { Ok(()) }));
+        to_client.connect(|_| Box::pin(async { Ok(()) }));
+
+        let opened = record(&mut tape, event(What::Opened(Bytes::new())), WaitsFor::Synced);
+        to_target.push(ToTarget::Shell, opened);
+        let ended = record(&mut tape, event(What::InputEnd), WaitsFor::Written);
+        to_client.push(ClientMessage::Close, ended);
+        while tape.positions().written < 2 {
+            drop(tape.reached().await); // each sync that fails is said once
+        }
+        to_target.release(tape.positions());
+        to_client.release(tape.positions());
+        assert_eq!((to_target.may_leave(), to_client.may_leave()), (false, true));
+
+        disk.heal();
+        while tape.positions().synced < 1 {
+            drop(tape.reached().await);
+        }
+        to_target.release(tape.positions());
+        assert!(to_target.may_leave());
     }
 }

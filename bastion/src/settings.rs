@@ -29,7 +29,7 @@ pub use login::{Algorithm, Flow, Issuer, Login, Prompt};
 pub use old_algorithms::{OldAlgorithms, misses_no_message};
 pub use ssh::{Ssh, is_gcm};
 pub use targets::{DEFAULT_KEY, TargetSettings, Targets};
-pub use toml_file::{FileRead, SettingsFault};
+pub use toml_file::{FileRead, Place, SettingsFault};
 
 use targets::Tables;
 use toml_file::Source;
@@ -167,7 +167,7 @@ pub struct SettingsArgs {
     )]
     pub settings: PathBuf,
     /// Listen here instead (may be repeated): 127.0.0.1:2222
-    #[arg(long, global = true, value_name = "ADDRESS:PORT", env = "BASTION_LISTEN", value_delimiter = ',')]
+    #[arg(long, global = true, value_name = "ADDRESS:PORT", env = "BASTION_LISTEN", value_delimiter = ',', value_parser = address)]
     pub listen: Vec<SocketAddr>,
     /// Keep recordings, keys and state here instead
     #[arg(long, global = true, value_name = "FOLDER", env = "BASTION_DATA")]
@@ -332,6 +332,12 @@ impl Settings {
         }
     }
 
+    /// Where a key of the settings file stands, by its tables and its name; none if it is not there.
+    pub fn place(&self, path: &[&str]) -> Option<Place> {
+        let read = self.read.iter().find(|read| Some(&read.file) == self.file.as_ref())?;
+        read.place(path)
+    }
+
     /// Where `bastion target pin` writes the host keys of targets.
     pub fn pins(&self) -> PathBuf {
         self.data.join("pins")
@@ -355,6 +361,19 @@ fn authorities<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeSet<Name>, D::
     }
 }
 
+/// An address with its port, as the command line has it.
+///
+/// # Errors
+/// If it is none; a port alone is told how to stand.
+pub fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| match text.trim_start_matches(':').parse::<u16>() {
+        Ok(port) => {
+            format!("no address with a port; write 0.0.0.0:{port} for every network, or 127.0.0.1:{port}")
+        }
+        Err(_) => "no address with a port; write 0.0.0.0:2222 or [::]:2222, numbers and no names".to_owned(),
+    })
+}
+
 /// One address with its port, or a list of them.
 fn addresses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SocketAddr>, D::Error> {
     #[derive(Deserialize)]
@@ -370,13 +389,7 @@ fn addresses<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SocketAddr>, D::E
     if texts.is_empty() {
         return Err(D::Error::custom("nothing to listen on: write \"0.0.0.0:2222\""));
     }
-    let parse = |text: &String| {
-        text.parse().map_err(|_| {
-            D::Error::custom(format!(
-                "{text:?} is no address with a port: write \"0.0.0.0:2222\" or \"[::]:2222\""
-            ))
-        })
-    };
+    let parse = |text: &String| address(text).map_err(|why| D::Error::custom(format!("{text:?} is {why}")));
     texts.iter().map(parse).collect()
 }
 

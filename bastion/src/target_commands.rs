@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, UdpSocket},
 };
 
-use keys::{KeyInfo, KnownHosts, PublicKey, Vault, fingerprint, successor};
+use keys::{HostKeyVerdict, KeyInfo, KnownHosts, PublicKey, Vault, fingerprint, successor};
 use serde_json::json;
 
 use crate::{
@@ -131,14 +131,21 @@ async fn pin(
     input: Option<&mut (dyn BufRead + Send)>,
     out: &mut (dyn Write + Send),
 ) -> Result<(), Failure> {
-    let TargetSettings { target, connect_timeout, weak_algorithms, .. } = own_keys::target(settings, name)?;
+    let TargetSettings { target, connect_timeout, weak_algorithms, host_keys, .. } =
+        own_keys::target(settings, name)?;
     let preferred = weak_algorithms.beside(&settings.ssh.preferred());
-    let before = pins::read(&settings.pins(), &target.name)?.keys(&target.address, target.port);
+    let pinned = pins::read(&settings.pins(), &target.name)?;
+    let before = pinned.keys(&target.address, target.port);
     let key = dial::scan(&target.address, target.port, *connect_timeout, preferred)
         .await
         .map_err(|problem| unreachable(target, &problem))?;
 
     show_key(target, &before, &key, out)?;
+    if [host_keys, &pinned].iter().any(|known| is_revoked(known, target, &key)) {
+        let what =
+            format!("a @revoked line for {} names this very key, so no pin would let it in", target.name);
+        return Err(Failure::new(what, "find out who answers there; the target needs a new host key"));
+    }
     if before.iter().any(|old| old.key_data() == key.key_data()) {
         writeln!(out, "It is pinned already.")?;
         return Ok(());
@@ -149,9 +156,13 @@ async fn pin(
     let keys = vec![fingerprint(&key)];
     let act = Act::TargetPinned { target: target.name.to_string(), keys, by: By::me() };
     write_as_command(settings, &[act]).await?;
-    pins::write(&settings.pins(), &target.name, &[KnownHosts::line(&target.address, target.port, &key)])?;
+    pins::write(&settings.pins(), &target.name, &KnownHosts::line(&target.address, target.port, &key))?;
     writeln!(out, "Pinned. It holds from the next session on.")?;
     Ok(())
+}
+
+fn is_revoked(known: &KnownHosts, target: &gate::Target, key: &PublicKey) -> bool {
+    known.check(&target.address, target.port, key) == HostKeyVerdict::Revoked
 }
 
 fn show_key(
@@ -199,7 +210,7 @@ fn unreachable(target: &gate::Target, problem: &DialProblem) -> Failure {
 }
 
 fn setup(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Failure> {
-    let TargetSettings { target, auth, .. } = own_keys::target(settings, name)?;
+    let TargetSettings { target, auth, source_address, .. } = own_keys::target(settings, name)?;
     if let Some(password) = auth.password() {
         let login = target.logins.iter().map(gate::Name::as_str).collect::<Vec<_>>().join(" and ");
         let password = &password.name;
@@ -207,7 +218,8 @@ fn setup(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Fai
         writeln!(out, "# On the bastion:\n#   bastion key password set {password}")?;
     }
     if auth.has_key() {
-        setup_keys(settings, target, out)?;
+        let ours = source_address.or_else(|| our_address(&target.address, target.port));
+        setup_keys(settings, target, ours, out)?;
     }
     writeln!(out, "\n# Then show the fingerprint of the host key, to be compared when the bastion pins it:")?;
     writeln!(out, "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub")?;
@@ -216,7 +228,12 @@ fn setup(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Fai
 }
 
 /// What lets the bastion in with a key, or with what that signs.
-fn setup_keys(settings: &Settings, target: &gate::Target, out: &mut dyn Write) -> Result<(), Failure> {
+fn setup_keys(
+    settings: &Settings,
+    target: &gate::Target,
+    ours: Option<IpAddr>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let keys = Vault::list(&settings.vault())?;
     let key = keys.iter().find(|key| key.name == target.key.as_str()).ok_or_else(|| {
         let (name, key) = (target.name.as_str(), target.key.as_str());
@@ -234,17 +251,21 @@ fn setup_keys(settings: &Settings, target: &gate::Target, out: &mut dyn Write) -
     match settings.keys.authorities.contains(&target.key) {
         true => {
             let lines: Vec<String> = [Some(key), next].into_iter().flatten().map(line).collect();
-            setup_authority(target, &lines.join("\n"), out)?;
+            setup_authority(target, &lines.join("\n"), ours, out)?;
         }
-        false => setup_key(target, &line(next.unwrap_or(key)), out)?,
+        false => setup_key(target, &line(next.unwrap_or(key)), ours, out)?,
     }
     Ok(())
 }
 
 /// What lets the bastion in with its own key.
-fn setup_key(target: &gate::Target, public: &str, out: &mut dyn Write) -> Result<(), Failure> {
+fn setup_key(
+    target: &gate::Target,
+    public: &str,
+    from: Option<IpAddr>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let name = &target.name;
-    let from = our_address(&target.address, target.port);
     let (address, port) = (&target.address, target.port);
 
     writeln!(
@@ -254,7 +275,7 @@ fn setup_key(target: &gate::Target, public: &str, out: &mut dyn Write) -> Result
     match &from {
         Some(_) => writeln!(
             out,
-            "# from= is this machine's address on the way to {address}; behind NAT, write the outer one."
+            "# from= is this machine's address on the way to {address}; behind NAT, set source_address to the outer one."
         )?,
         None => writeln!(out, "# Write the bastion's address, as {name} sees it, into from=.")?,
     }
@@ -275,18 +296,26 @@ fn setup_key(target: &gate::Target, public: &str, out: &mut dyn Write) -> Result
 
 /// What lets the bastion in with certificates: its authority, and a list of logins for which it counts. Without the list
 /// a certificate would open whichever login it names.
-fn setup_authority(target: &gate::Target, public: &str, out: &mut dyn Write) -> Result<(), Failure> {
+fn setup_authority(
+    target: &gate::Target,
+    public: &str,
+    ours: Option<IpAddr>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let gate::Target { name, address, port, logins, .. } = target;
     writeln!(
         out,
         "# On {name} ({address}:{port}), as root: let in whom the bastion certifies, for these logins alone."
     )?;
-    match our_address(address, *port) {
+    match ours {
         Some(ours) => writeln!(
             out,
-            "# A certificate counts from {ours} alone: {name} must see the bastion under that address, not behind NAT."
+            "# A certificate counts from {ours} alone: {name} must see the bastion under that address; behind NAT, set source_address to the outer one."
         )?,
-        None => writeln!(out, "# {name} must see the bastion under its own address, not behind NAT.")?,
+        None => writeln!(
+            out,
+            "# {name} must see the bastion under its own address, or as the target's source_address has it."
+        )?,
     }
     writeln!(out, "# It counts for five minutes: both clocks must be right, to the minute.")?;
     writeln!(out, "\ninstall -d -m 755 {AUTHORITY_FOLDER} {AUTHORITY_FOLDER}/principals")?;

@@ -17,6 +17,7 @@ mod policy;
 mod principal;
 mod printable;
 mod request;
+mod retyped;
 mod screen;
 mod target;
 
@@ -31,10 +32,11 @@ pub use nearest::nearest;
 pub use notice::{Forwarding, Notice, exit_code};
 pub use policy::{
     Asked, Decision, Denial, ExceptionExplained, Explanation, Grant, Limits, Network, NetworkFault,
-    NoBinding, Pattern, Policy, PolicyFault, PolicyProblem, Reachable, RuleExplained, SignInTerms, Unmet,
-    Wanted, Why,
+    NoBinding, Pattern, Policy, PolicyFault, PolicyProblem, Reachable, RuleExplained, SignInExplained,
+    SignInTerms, Unmet, Wanted, Why,
 };
 pub use principal::{Certificate, Name, NameFault, Principal};
 pub use printable::Printable;
 pub use request::{Kind, Opening, Opens, Request};
+pub use retyped::retyped;
 pub use target::Target;

@@ -20,7 +20,7 @@ mod unmet;
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
-pub use explain::{Asked, ExceptionExplained, Explanation, RuleExplained, Wanted};
+pub use explain::{Asked, ExceptionExplained, Explanation, RuleExplained, SignInExplained, Wanted};
 pub use fault::{PolicyFault, PolicyProblem};
 pub use network::{Network, NetworkFault};
 pub use pattern::Pattern;
@@ -194,6 +194,13 @@ impl Policy {
         self.rules.iter().flat_map(move |rule| {
             let exceptions = rule.exceptions.iter().filter(move |exception| idle(&exception.scope));
             exceptions.map(|exception| (rule.name.as_str(), exception.number, exception.line))
+        })
+    }
+
+    /// Each group's groups at the provider, with the line of the group: by name, line and the provider's name for it.
+    pub fn provider_groups(&self) -> impl Iterator<Item = (&str, usize, &str)> {
+        self.groups.iter().flat_map(|(name, group)| {
+            group.provider.iter().map(move |theirs| (name.as_str(), group.line, theirs.as_str()))
         })
     }
 

@@ -25,6 +25,16 @@ const WRONG: &[(&str, &str, &str)] = &[
         r#"policy.toml:6: rule "r" has an empty list of users, and would never match"#,
         "leave it out, or use [\"*\"]",
     ),
+    (
+        "users = 'alice'",
+        r#"policy.toml:6: invalid type: string "alice", expected a sequence"#,
+        "a list: ['alice']",
+    ),
+    (
+        "users = ['*']\nlongest = 8",
+        "policy.toml:7: invalid type: integer `8`, expected a string",
+        "in quotes: \"8\"; a length of time with its unit, as in \"8m\"",
+    ),
     ("user = ['*']", r#"policy.toml:6: unknown key "user""#, "\"users\""),
     (
         "users = ['*']\nchannels = ['termnal']",
@@ -171,7 +181,7 @@ const WRONG_CONDITIONS: &[(&str, &str, &str)] = &[
     (
         "from = '10.0.0.0/8'",
         r#"policy.toml:6: invalid type: string "10.0.0.0/8", expected a sequence"#,
-        "see docs/policy.md",
+        "a list: ['10.0.0.0/8']",
     ),
     (
         "max_age = '0s'",

@@ -35,6 +35,7 @@ fn rules_hold_for_those_they_name_and_the_strictest_of_each_kind_counts() {
     let alice = policy.sign_in(&with_key(&["sre"]));
     assert_eq!(alice.binding, Some(Duration::from_secs(600)));
     assert_eq!((alice.one_key, alice.no_device_flow, alice.no_binding), (Some(name("short")), None, None));
+    assert_eq!(alice.binding_rule, Some(name("shorter")));
     assert_eq!(policy.sign_in(&person("carol", &["sre"])).binding, Some(Duration::from_secs(3600)));
     assert_eq!(policy.sign_in(&person("bea", &[])).no_device_flow, Some(name("no-codes")));
     assert_eq!(policy.sign_in(&person("dan", &[])), SignInTerms::default());
@@ -81,6 +82,51 @@ fn a_rule_that_is_wrong_is_refused_with_its_line_and_a_way_out() {
     let twice = "[[rule]]\nname = 'r'\naction = 'allow'\nusers = ['*']\ntargets = ['*']\n\
                  [[sign_in]]\nname = 'r'\nusers = ['a']\none_key = true\n";
     assert!(fault(twice).0.contains("two rules are called \"r\""));
+}
+
+#[test]
+fn how_long_a_key_signs_in_alone_is_explained_with_the_rule_that_says_so() {
+    let explained = |policy: &Policy, hours: u64| {
+        policy.explain_sign_in(&with_key(&[]), Duration::from_secs(hours * 3600)).to_string()
+    };
+    let nothing = policy("");
+    assert_eq!(
+        explained(&nothing, 8),
+        "a key signs in alone for 8 hours after the sign-in that bound it, as the settings say"
+    );
+    assert_eq!(explained(&nothing, 0), "no key signs in alone: the settings let none (login.binding)");
+
+    let rule = |line: &str| policy(&format!("[[sign_in]]\nname = 'r'\nusers = ['*']\n{line}\n"));
+    let short = rule("binding = '2h'\none_key = true");
+    let said = explained(&short, 8);
+    assert!(said.contains("for 2 hours after") && said.contains("as rule r says; a new key ends"), "{said}");
+    let said = explained(&short, 1);
+    assert!(said.contains("for 1 hour after") && said.contains("as the settings say"), "{said}");
+    for (line, why) in [
+        ("binding = '0s'", "rule r lets no key sign in alone"),
+        ("from = ['10.0.0.0/8']", "rule r lets keys sign in alone from other networks only"),
+        ("device_flow = false", "rule r lets her not sign in by a code, by which keys are bound"),
+    ] {
+        assert_eq!(explained(&rule(line), 8), format!("no key signs in alone: {why}"));
+    }
+    let told = rule("device_flow = false").explain_sign_in(&with_key(&[]), Duration::from_secs(60));
+    assert_eq!((told.by_code, told.binding_s, told.rule.as_deref()), (false, 0, Some("r")));
+}
+
+#[test]
+fn what_is_registered_or_wanted_in_vain_is_found() {
+    let wants = "[[sign_in]]\nname = 'r'\nusers = ['*']\nregistered = true\n";
+    let found = |text: &str| {
+        let policy = policy(text);
+        let rules: Vec<_> =
+            policy.rules_without_registered_keys().map(|(rule, line)| (rule.to_owned(), line)).collect();
+        (rules, policy.registers_in_vain())
+    };
+    assert_eq!(found(wants), (vec![("r".to_owned(), 2)], false));
+    assert_eq!(found(&format!("{wants}[registered_keys]\nalice = []\n")).0.len(), 1);
+    assert_eq!(found(&format!("{wants}[registered_keys]\nalice = ['{KEY}']\n")), (vec![], false));
+    assert_eq!(found(&format!("[registered_keys]\nalice = ['{KEY}']\n")), (vec![], true));
+    assert_eq!(found(""), (vec![], false));
 }
 
 #[test]

@@ -6,12 +6,14 @@ use gate::Principal;
 use recording::{Certificate, Person};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
+use strum::VariantNames;
 
 use crate::settings::FileRead;
 
 /// One thing that was decided or done. docs/audit.md lists them all.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, VariantNames)]
 #[serde(tag = "act", rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Act {
     /// A server starts.
     ServerStarted {

@@ -9,6 +9,7 @@ use archive::{
 use jiff::Timestamp;
 use recording::{Source, What};
 use serde_json::{Map, Value};
+use strum::VariantNames;
 
 use super::{Act, Audit};
 use crate::{
@@ -30,7 +31,7 @@ pub struct AuditArgs {
     #[arg(long)]
     user: Option<String>,
     /// Only acts of this kind; may be given more than once
-    #[arg(long, value_name = "ACT")]
+    #[arg(long, value_name = "ACT", value_parser = act)]
     act: Vec<String>,
     /// At this time or later: 2h, 3d, 2026-11-21, or RFC 3339
     #[arg(long, value_name = "TIME", value_parser = instant)]
@@ -41,6 +42,16 @@ pub struct AuditArgs {
     /// As JSON, with the texts of files
     #[arg(long)]
     json: bool,
+}
+
+/// An entry of another kind is in no trail: a slip here would read as "that never happened".
+fn act(text: &str) -> Result<String, String> {
+    if Act::VARIANTS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    let meant = gate::nearest(text, Act::VARIANTS.iter().copied());
+    let meant = meant.map(|meant| format!("did you mean {meant}? ")).unwrap_or_default();
+    Err(format!("no such act; {meant}The acts are {}", Act::VARIANTS.join(", ")))
 }
 
 /// Runs `bastion audit`.
@@ -198,4 +209,38 @@ pub async fn write_as_command(settings: &Settings, acts: &[Act]) -> Result<(), F
     let ended = tokio::task::spawn_blocking(move || recorder.shutdown()).await;
     written.map_err(|fault| unwritten(&fault))?;
     ended.map_err(|fault| unwritten(&fault))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::By;
+    use super::*;
+
+    #[test]
+    fn an_act_that_nothing_writes_is_refused_with_the_one_that_was_meant_and_all_there_are() {
+        assert_eq!(act("sign-in-refused"), Ok("sign-in-refused".to_owned()));
+        let refused = act("signed-on").unwrap_err();
+        assert!(
+            refused.contains("did you mean signed-in? ") && refused.contains(", target-pinned"),
+            "{refused}"
+        );
+        assert!(!act("xyzzy").unwrap_err().contains("did you mean"));
+    }
+
+    #[test]
+    fn what_an_act_is_called_in_the_trail_is_what_is_asked_for_and_the_document_names_it() {
+        let acts = [
+            Act::ServerStopped { by: By::Bastion },
+            Act::LeftOut { refusals: 1 },
+            Act::KeyMade { name: "k".into(), key: "SHA256:x".into(), by: By::Bastion },
+        ];
+        for written in acts {
+            let written = serde_json::to_value(&written).unwrap();
+            assert!(Act::VARIANTS.iter().any(|name| written["act"] == *name), "{written}");
+        }
+        let document = include_str!("../../../docs/audit.md");
+        for name in Act::VARIANTS {
+            assert!(document.contains(&format!("`{name}`")), "{name} is not in docs/audit.md");
+        }
+    }
 }

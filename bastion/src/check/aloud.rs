@@ -5,7 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use gate::Name;
 use keys::{PublicKey, fingerprint};
 
-use crate::settings::{Auth, Durability, Flow, Keys, LogFormat, Password, Prompt, Settings, TargetSettings};
+use crate::settings::{
+    Auth, Durability, Flow, Keys, LogFormat, Login, Password, Prompt, Settings, TargetSettings,
+};
 
 /// What the settings mean, in plain sentences.
 pub fn settings(settings: &Settings) -> Vec<String> {
@@ -67,8 +69,21 @@ pub fn settings(settings: &Settings) -> Vec<String> {
             more.client_id
         )
     }));
+    said.extend(slashes(login));
     said.extend(only_if_set(settings));
     said
+}
+
+/// An issuer that differs from the provider's own by its last slash lets nobody in, and the slash is easily overlooked.
+fn slashes(login: &Login) -> impl Iterator<Item = String> {
+    let issuers = std::iter::once(&login.issuer).chain(login.more.values().map(|more| &more.issuer));
+    issuers.filter(|issuer| issuer.ends_with('/')).map(|issuer| {
+        let without = issuer.trim_end_matches('/');
+        format!(
+            "The issuer {issuer} has a slash at its end: `curl {without}/.well-known/openid-configuration` must show it in \
+             \"issuer\" too."
+        )
+    })
 }
 
 /// What is said only of settings that somebody has made, and what few ask for.
@@ -133,7 +148,8 @@ fn only_if_set(settings: &Settings) -> Vec<String> {
 
 /// One target in a sentence.
 pub fn target(settings: &TargetSettings, keys: &Keys) -> String {
-    let TargetSettings { target, host_keys, connect_timeout, auth, weak_algorithms } = settings;
+    let TargetSettings { target, host_keys, connect_timeout, auth, weak_algorithms, source_address } =
+        settings;
     let logins: Vec<String> = target
         .logins
         .iter()
@@ -163,8 +179,9 @@ pub fn target(settings: &TargetSettings, keys: &Keys) -> String {
         [] => String::new(),
         names => format!(" It alone is offered {}.", names.join(", ")),
     };
+    let seen = source_address.map(|outer| format!(" It sees the bastion as {outer}.")).unwrap_or_default();
     format!(
-        "{}{labels} is {}:{}, opened as {} with {with} within {}.{certified}{weak}",
+        "{}{labels} is {}:{}, opened as {} with {with} within {}.{certified}{weak}{seen}",
         target.name,
         target.address,
         target.port,

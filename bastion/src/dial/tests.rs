@@ -271,7 +271,7 @@ async fn a_pin_holds_at_once_and_so_does_its_removal() {
     assert!(matches!(bench.problem().await, DialProblem::UnknownHostKey { .. }));
 
     let line = KnownHosts::line("127.0.0.1", bench.port, &bench.host_key("ed25519"));
-    pins::write(&pins, &web1, &[line]).unwrap();
+    pins::write(&pins, &web1, &line).unwrap();
     bench.dial().await.unwrap();
 
     fs::remove_file(pins.join("web1")).unwrap();
@@ -342,7 +342,7 @@ async fn a_pin_file_that_others_can_write_opens_nothing() {
     let bench = Bench::with_sshd();
     let pins = bench.folder.path().join("pins");
     let line = KnownHosts::line("127.0.0.1", bench.port, &bench.host_key("ed25519"));
-    pins::write(&pins, &"web1".parse().unwrap(), &[line]).unwrap();
+    pins::write(&pins, &"web1".parse().unwrap(), &line).unwrap();
     fs::set_permissions(pins.join("web1"), fs::Permissions::from_mode(0o666)).unwrap();
 
     assert!(matches!(bench.problem().await, DialProblem::Pins(PinsFault::File(_))));

@@ -7,8 +7,8 @@ use gate::{NewKey, Policy, Principal};
 use crate::{audit::By, revoke::forget};
 
 use super::{
-    BindFault, Binding, Identity, Kept, KeyProof, Login, NameOwner, Proof, Refresh, SignIn, State, Whose,
-    audit, audit::Act, notice,
+    BindFault, Binding, Identity, Kept, KeyProof, NameOwner, Proof, Refresh, SignIn, State, Whose, audit,
+    audit::Act, notice,
 };
 
 /// Why a bound key does not sign its owner in alone, if policy does not let it.
@@ -173,23 +173,5 @@ impl SignIn {
                 Ok(false)
             }
         }
-    }
-}
-
-impl Login {
-    /// Until when her key signs her in alone: seconds since 1970 (UTC); none if it does not.
-    pub fn alone_until(&self, principal: &Principal) -> Option<i64> {
-        let (now, policy) = (self.clock.now(), self.policy.load());
-        let binding = self.bindings.find(principal.key.as_deref()?, now).ok()??;
-        let bound = Principal { signed_in_at: binding.created_at, ..principal.clone() };
-        let is_hers = (&binding.issuer, &binding.subject) == (&principal.issuer, &principal.subject);
-        if !is_hers || no_binding(&policy, &bound, now).is_some() {
-            return None;
-        }
-        let most = policy
-            .sign_in(&bound)
-            .binding
-            .map_or(i64::MAX, |most| i64::try_from(most.as_secs()).unwrap_or(i64::MAX));
-        Some(binding.expires_at.min(binding.created_at.saturating_add(most)))
     }
 }

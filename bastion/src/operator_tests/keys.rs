@@ -76,3 +76,27 @@ fn a_key_is_rotated_and_its_successor_takes_its_name() {
     assert!(bench.says(&["key", "show", "gateway"]).contains(next));
     assert!(bench.run(&["key", "retire", "gateway"]).unwrap_err().what.contains("no successor"));
 }
+
+#[test]
+fn a_host_key_that_is_revoked_is_not_pinned() {
+    let bench = Bench::new();
+    bench.says(&["key", "new", "theirs"]);
+    let (vault, _) = own_keys::open_vault(&Settings::load(&bench.path("b/bastion.toml")).unwrap()).unwrap();
+    let port = host(vault.load("theirs").unwrap());
+    bench.append("bastion.toml", &WEB1.replace("port = 1\n", &format!("port = {port}\n")));
+    let public = bench.says(&["key", "show", "theirs"]);
+    bench.append("bastion.toml", &format!("host_keys = [\"@revoked * {}\"]\n", public.trim()));
+
+    let failure = bench.run(&["target", "pin", "web1", "--yes"]).unwrap_err();
+    assert!(failure.what.contains("a @revoked line for web1 names this very key"), "{failure}");
+    assert!(!bench.path("b/data/pins/web1").exists());
+}
+
+#[test]
+fn setup_names_the_address_under_which_the_target_sees_us() {
+    let bench = Bench::with_target();
+    bench.append("bastion.toml", "source_address = \"203.0.113.7\"\n");
+    let said = bench.says(&["target", "setup", "web1"]);
+    assert!(said.contains("from=\"203.0.113.7\",restrict,pty "), "{said}");
+    assert!(bench.says(&["check"]).contains("It sees the bastion as 203.0.113.7."));
+}

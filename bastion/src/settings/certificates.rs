@@ -49,7 +49,7 @@ impl Certificates {
         let Some(named) = &self.authorities_file else { return Ok((self, None)) };
         let path = source.beside(named);
         let file = Source::read(&path).map_err(|fault| SettingsFault {
-            place: source.place(None),
+            place: source.place_of(&["login", "certificates", "authorities_file"]),
             problem: Problem::Wrong {
                 key: "login.certificates.authorities_file".into(),
                 value: path.display().to_string(),
@@ -194,7 +194,9 @@ mod tests {
     fn a_file_that_is_not_there_and_a_length_of_nothing_are_refused() {
         let fault = load("authorities_file = \"nowhere\"", "").unwrap_err();
         assert!(
-            fault.contains("login.certificates.authorities_file = \"nowhere\": cannot be read"),
+            fault.contains(
+                "bastion.toml:5: login.certificates.authorities_file = \"nowhere\": cannot be read"
+            ),
             "{fault}"
         );
         assert!(load("length_max = \"0s\"", "").unwrap_err().contains("would let nobody in"));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -49,6 +50,7 @@ pub struct TargetTable {
     #[serde(default)]
     host_keys: Vec<Spanned<String>>,
     host_keys_file: Option<Spanned<PathBuf>>,
+    source_address: Option<Spanned<String>>,
     #[serde(default, deserialize_with = "some_duration")]
     connect_timeout: Option<Duration>,
 }
@@ -74,6 +76,8 @@ pub struct TargetSettings {
     pub auth: Auth,
     /// What it alone is offered.
     pub weak_algorithms: OldAlgorithms,
+    /// The address under which it sees the bastion, where that is not the one that a connection begins from: behind NAT.
+    pub source_address: Option<IpAddr>,
 }
 
 impl TargetSettings {
@@ -85,6 +89,7 @@ impl TargetSettings {
             connect_timeout: CONNECT_TIMEOUT,
             auth: Auth::default(),
             weak_algorithms: OldAlgorithms::default(),
+            source_address: None,
         }
     }
 }
@@ -188,7 +193,29 @@ fn check(
     let host_keys = check_host_keys(source, &target, &table)?;
     let connect_timeout = table.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
     let auth = Auth::read(source, name, table.auth.as_ref(), table.password.as_ref())?;
-    Ok(TargetSettings { target, host_keys, connect_timeout, auth, weak_algorithms: table.weak_algorithms })
+    let source_address = check_source_address(source, name, table.source_address.as_ref())?;
+    let weak_algorithms = table.weak_algorithms;
+    Ok(TargetSettings { target, host_keys, connect_timeout, auth, weak_algorithms, source_address })
+}
+
+/// One address of ours: a certificate counts from there alone.
+fn check_source_address(
+    source: &Source,
+    name: &Name,
+    address: Option<&Spanned<String>>,
+) -> Result<Option<IpAddr>, SettingsFault> {
+    let Some(text) = address else { return Ok(None) };
+    let is_ones = |address: &IpAddr| !address.is_unspecified() && !address.is_multicast();
+    match text.as_ref().parse::<IpAddr>().map(|address| address.to_canonical()).ok().filter(is_ones) {
+        Some(address) => Ok(Some(address)),
+        None => Err(source.wrong(
+            text.span(),
+            &format!("targets.{name}.source_address"),
+            text.as_ref(),
+            "is no address that a connection comes from",
+            "the one that the target's log shows for the bastion, as in \"203.0.113.7\"; without a network's length",
+        )),
+    }
 }
 
 /// The key of a target that names none: that of a label which it has, or the default one.

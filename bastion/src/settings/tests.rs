@@ -213,6 +213,30 @@ fn a_wrong_value_is_refused_with_its_line_and_itself() {
 }
 
 #[test]
+fn a_value_of_the_wrong_kind_is_told_as_it_was_meant() {
+    let more = "[login.more.partner]\nissuer = \"https://p.example\"\nclient_id = \"b\"\n";
+    let login = |line: &str| format!("{LOGIN}{line}\n");
+    for (text, line, way_out) in [
+        (login("recheck = 2"), 4, "in quotes: \"2\"; a length of time with its unit, as in \"2m\""),
+        (login(&format!("{more}users = \"x\"")), 7, "a list: [\"x\"]"),
+        (login("[limits]\nattempts = \"5\""), 5, "without quotes: 5"),
+    ] {
+        let (fault, meant) = Bench::with(&text).fault();
+        assert!(fault.starts_with(&format!("bastion.toml:{line}: invalid type")), "{fault}");
+        assert_eq!(meant, way_out);
+    }
+}
+
+#[test]
+fn where_to_listen_is_an_address_and_a_port_alone_is_told_how_to_stand() {
+    assert_eq!(address("[::]:2222"), Ok("[::]:2222".parse().unwrap()));
+    for port in ["2222", ":2222"] {
+        assert!(address(port).unwrap_err().contains("write 0.0.0.0:2222 for"), "{port}");
+    }
+    assert!(address("bastion.example:22").unwrap_err().contains("numbers and no names"));
+}
+
+#[test]
 fn settings_without_a_provider_are_refused() {
     assert_eq!(fault("data = \"x\"\n"), "bastion.toml: missing field `login`");
 }
@@ -322,6 +346,10 @@ fn a_target_that_cannot_be_used_is_refused_with_its_line() {
         label.starts_with("bastion.toml:7: targets.web1.labels = ") && !label.contains('\u{1b}'),
         "{label}"
     );
+    for outer in ["0.0.0.0", "203.0.113.0/24", "bastion.example", "224.0.0.1"] {
+        let what = target(&format!("address = \"x\"\n{login}\nsource_address = \"{outer}\""));
+        assert!(what.starts_with("bastion.toml:7: targets.web1.source_address = "), "{what}");
+    }
     let pin =
         target(&format!("address = \"x\"\n{login}\nhost_keys = [\n\"{KEY}\",\n\"web1 ssh-ed25519 AAAA\"]"));
     assert!(pin.starts_with("bastion.toml:9: targets.web1.host_keys = "), "{pin}");

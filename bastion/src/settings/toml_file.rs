@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
+use toml::de::DeTable;
 
 /// A settings file of 10,000 targets has about 4 MB. What is far beyond was not written by an operator.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -59,8 +60,8 @@ pub enum Problem {
     Toml {
         /// What was found, and what was expected.
         message: String,
-        /// The known key that is most like the unknown one.
-        nearest: Option<String>,
+        /// What was probably meant: the known key that is most like the unknown one, or the value in its right kind.
+        meant: Option<String>,
     },
     /// A value that cannot be.
     #[error("{key} = {value:?}: {why}")]
@@ -95,7 +96,7 @@ impl SettingsFault {
                 format!("let the user who runs bastion read {}", self.place.file.display())
             }
             Problem::TooLarge(_) => "split the targets into files in targets.d/".into(),
-            Problem::Toml { nearest: Some(nearest), .. } => format!("{nearest:?}"),
+            Problem::Toml { meant: Some(meant), .. } => meant.clone(),
             Problem::Toml { .. } => "docs/settings.md lists every key, its default and an example".into(),
             Problem::Wrong { way_out, .. } => way_out.clone(),
             Problem::TargetTwice { first, .. } => format!("rename one of them, or remove the one in {first}"),
@@ -110,6 +111,19 @@ pub struct FileRead {
     pub file: PathBuf,
     /// Its text.
     pub text: Arc<str>,
+}
+
+impl FileRead {
+    /// Where a key stands, by its tables and its name; none if it is not there.
+    pub fn place(&self, path: &[&str]) -> Option<Place> {
+        let parsed = DeTable::parse(&self.text).ok()?;
+        let (last, tables) = path.split_last()?;
+        let inner =
+            tables.iter().try_fold(parsed.get_ref(), |table, name| table.get(*name)?.get_ref().as_table())?;
+        let (key, _) = inner.get_key_value(*last)?;
+        let before = self.text.get(..key.span().start)?;
+        Some(Place { file: self.file.clone(), line: Some(1 + before.matches('\n').count()) })
+    }
 }
 
 /// A file that was read: turns spans into places.
@@ -143,10 +157,12 @@ impl Source {
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, SettingsFault> {
         toml::from_str(&self.text).map_err(|fault| {
             let message = fault.message().replace('\n', "; ");
-            let nearest = nearest_known(&message);
+            let found = fault.span().and_then(|span| self.text.get(span)).unwrap_or_default();
+            let meant = nearest_known(&message).map(|key| format!("{key:?}"));
+            let meant = meant.or_else(|| gate::retyped(&message, found));
             // A key that is missing has the span of its whole table, or of nothing: the first line helps nobody.
             let span = fault.span().filter(|span| !span.is_empty() || span.start > 0);
-            SettingsFault { place: self.place(span), problem: Problem::Toml { message, nearest } }
+            SettingsFault { place: self.place(span), problem: Problem::Toml { message, meant } }
         })
     }
 
@@ -169,6 +185,11 @@ impl Source {
     pub fn place(&self, span: Option<Range<usize>>) -> Place {
         let line = span.map(|span| 1 + self.line_ends.partition_point(|end| *end < span.start));
         Place { file: self.file.clone(), line }
+    }
+
+    /// Where a key stands, by its tables and its name; the file alone if it is not there.
+    pub fn place_of(&self, path: &[&str]) -> Place {
+        self.as_read().place(path).unwrap_or_else(|| self.place(None))
     }
 
     /// A value at `span` that cannot be.

@@ -7,7 +7,7 @@ use crate::{
     answer::Answer,
     audit::{By, person},
     house::House,
-    login::Binding,
+    login::{Binding, ListedBinding},
     revoke::Which,
     sessions::{local, rfc3339},
 };
@@ -52,7 +52,10 @@ pub async fn answer(house: &House, principal: &Principal, asks: Asks, json: bool
         Err(fault) => return failed(&fault),
     };
     let key = match asks {
-        Asks::Keys => return Answer::out(listed(&all, principal, json)),
+        Asks::Keys => {
+            let known = all.into_iter().map(|binding| house.login.listed_for(binding, principal));
+            return Answer::out(listed(&known.collect::<Vec<_>>(), principal, json));
+        }
         Asks::Revoke(None) => None,
         Asks::Revoke(Some(key)) => Some(key),
         Asks::Logout => match (&principal.certificate, &principal.key) {
@@ -99,7 +102,7 @@ fn certified_until_the_end(certificate: &Certificate, json: bool) -> String {
     }
 }
 
-fn listed(bindings: &[Binding], principal: &Principal, json: bool) -> String {
+fn listed(bindings: &[ListedBinding], principal: &Principal, json: bool) -> String {
     // The key in a certificate may be another person's binding; it is none of hers.
     let current = principal.key.as_deref().filter(|_| principal.certificate.is_none());
     if json {
@@ -113,23 +116,28 @@ fn listed(bindings: &[Binding], principal: &Principal, json: bool) -> String {
         return "No key signs you in; a sign-in with a key binds it.\n".to_owned();
     }
     let time = |seconds: i64| local(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000_000));
-    let line = |binding: &Binding| {
-        let Binding { fingerprint, created_at, expires_at, last_used_at, source, .. } = binding;
+    let line = |ListedBinding { binding, alone_until, .. }: &ListedBinding| {
+        let Binding { fingerprint, created_at, last_used_at, source, .. } = binding;
         let here = if current == Some(fingerprint) { "  (this connection's)" } else { "" };
-        let times = [created_at, expires_at, last_used_at].map(|at| time(*at));
-        let [since, until, used] = times;
-        format!("{fingerprint}  since {since}  until {until}  last used {used} from {source}{here}\n")
+        let [since, used] = [created_at, last_used_at].map(|at| time(*at));
+        // Which rule it is stays with the administrators.
+        let until = match alone_until {
+            Some(until) => format!("until {}", time(*until)),
+            None => "not alone: from here you sign in anew, as policy has it".to_owned(),
+        };
+        format!("{fingerprint}  since {since}  {until}  last used {used} from {source}{here}\n")
     };
     bindings.iter().map(line).collect()
 }
 
 /// A binding as JSON tells it to its owner.
-fn told(binding: &Binding, current: Option<&str>) -> Value {
+fn told(ListedBinding { binding, alone_until, .. }: &ListedBinding, current: Option<&str>) -> Value {
     let time = |seconds: i64| rfc3339(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000_000));
     json!({
         "key": binding.fingerprint,
         "since": time(binding.created_at),
         "until": time(binding.expires_at),
+        "alone_until": alone_until.map(time),
         "last_used": time(binding.last_used_at),
         "source": binding.source,
         "current": current == Some(&binding.fingerprint),
@@ -145,6 +153,42 @@ fn failed(fault: &dyn std::fmt::Display) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn alice(key: Option<&str>) -> Principal {
+        Principal {
+            issuer: "https://id.example".into(),
+            subject: "7".into(),
+            name: "alice".parse().unwrap(),
+            email: None,
+            groups: [].into(),
+            source: "127.0.0.1".parse().unwrap(),
+            key: key.map(str::to_owned),
+            signed_in_at: 0,
+            amr: [].into(),
+            acr: None,
+            certificate: None,
+        }
+    }
+
+    /// A key that was bound for a day, of which policy leaves this.
+    fn listed_key(alone_until: Option<i64>) -> ListedBinding {
+        let binding = Binding::new("SHA256:x".into(), &alice(None), std::time::Duration::from_secs(86_400));
+        ListedBinding { binding, alone_until, why: alone_until.is_none().then(|| "rule r".to_owned()) }
+    }
+
+    #[test]
+    fn her_keys_are_listed_with_the_end_that_policy_sets_and_without_its_rule() {
+        let [short, over] = [Some(3600), None].map(|until| listed(&[listed_key(until)], &alice(None), false));
+        assert!(short.contains(&format!("until {}", local(3_600_000_000))), "{short}");
+        assert!(over.contains("not alone: from here you sign in anew") && !over.contains("rule r"), "{over}");
+
+        let told = |until| -> Value {
+            serde_json::from_str(&listed(&[listed_key(until)], &alice(Some("SHA256:x")), true)).unwrap()
+        };
+        assert_eq!(told(Some(3600))[0]["alone_until"], rfc3339(3_600_000_000));
+        assert_eq!((&told(None)[0]["alone_until"], &told(None)[0]["current"]), (&Value::Null, &json!(true)));
+        assert_eq!(told(None)[0]["until"], rfc3339(86_400_000_000));
+    }
 
     #[test]
     fn a_key_is_named_by_its_fingerprint_and_nothing_is_revoked_by_mistake() {

@@ -52,16 +52,12 @@ impl Vault {
 mod tests {
     use std::{fs, path::PathBuf};
 
-    use super::*;
+    use super::{super::tests::filled, *};
     use crate::secret_file;
 
     /// A vault with keys and a secret, its folder, and its master key.
     fn bench() -> (tempfile::TempDir, PathBuf, MasterKey, Vault) {
-        let (temporary, master) = (tempfile::tempdir().unwrap(), MasterKey::generate().unwrap());
-        let folder = temporary.path().join("keys");
-        let mut vault = Vault::create(&folder, master.clone()).unwrap();
-        vault.generate("host").unwrap();
-        vault.generate("gateway").unwrap();
+        let (temporary, folder, master, mut vault) = filled();
         vault.put_secret("web1", b"hush").unwrap();
         (temporary, folder, master, vault)
     }

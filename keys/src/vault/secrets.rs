@@ -114,19 +114,10 @@ fn check_size(name: &str, bytes: usize) -> Result<(), VaultFault> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::PathBuf};
+    use std::fs;
 
-    use super::*;
-    use crate::{MasterKey, secret_file};
-
-    /// A vault with a key, its folder, and its master key.
-    fn bench() -> (tempfile::TempDir, PathBuf, MasterKey, Vault) {
-        let (temporary, master) = (tempfile::tempdir().unwrap(), MasterKey::generate().unwrap());
-        let folder = temporary.path().join("keys");
-        let mut vault = Vault::create(&folder, master.clone()).unwrap();
-        vault.generate("gateway").unwrap();
-        (temporary, folder, master, vault)
-    }
+    use super::{super::tests::filled, *};
+    use crate::secret_file;
 
     fn text(folder: &std::path::Path) -> String {
         fs::read_to_string(folder.join("vault.json")).unwrap()
@@ -134,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_secret_kept_is_the_secret_told_after_the_vault_was_closed() {
-        let (_temporary, folder, master, mut vault) = bench();
+        let (_temporary, folder, master, mut vault) = filled();
         vault.put_secret("web1", b"hush").unwrap();
         vault.put_secret("web1", b"hush hush").unwrap();
         vault.put_secret("gateway", &[0xff; 4096]).unwrap();
@@ -152,7 +143,7 @@ mod tests {
     #[test]
     fn a_secret_does_not_lie_in_the_vault_in_plain() {
         use base64::{Engine, prelude::BASE64_STANDARD};
-        let (_temporary, folder, _, mut vault) = bench();
+        let (_temporary, folder, _, mut vault) = filled();
         vault.put_secret("web1", b"correct horse").unwrap();
 
         let text = text(&folder);
@@ -162,7 +153,7 @@ mod tests {
 
     #[test]
     fn no_secret_can_be_given_the_name_of_another() {
-        let (_temporary, folder, master, mut vault) = bench();
+        let (_temporary, folder, master, mut vault) = filled();
         vault.put_secret("weak", b"1").unwrap();
         vault.put_secret("root", b"2").unwrap();
         let swapped = text(&folder)
@@ -182,7 +173,7 @@ mod tests {
     /// A vault without secrets stays one that older programs read; one with secrets they refuse by its version.
     #[test]
     fn only_secrets_raise_the_version() {
-        let (_temporary, folder, _, mut vault) = bench();
+        let (_temporary, folder, _, mut vault) = filled();
         assert!(text(&folder).contains("\"version\": 1,") && !text(&folder).contains("secrets"));
 
         vault.put_secret("web1", b"hush").unwrap();
@@ -194,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_secret_removed_is_gone_and_the_others_are_not() {
-        let (_temporary, folder, master, mut vault) = bench();
+        let (_temporary, folder, master, mut vault) = filled();
         let mut other = Vault::open(&folder, master).unwrap();
         vault.put_secret("a", b"1").unwrap();
         vault.put_secret("b", b"2").unwrap();
@@ -207,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_secret_made_at_the_first_ask_is_the_same_for_all() {
-        let (_temporary, folder, master, mut vault) = bench();
+        let (_temporary, folder, master, mut vault) = filled();
         let mut other = Vault::open(&folder, master.clone()).unwrap();
 
         let first = vault.secret_or_new("token-key", 32).unwrap();
@@ -220,7 +211,7 @@ mod tests {
 
     #[test]
     fn many_that_ask_for_a_new_secret_at_once_get_the_same() {
-        let (_temporary, folder, master, _) = bench();
+        let (_temporary, folder, master, _) = filled();
         let asked: Vec<_> = std::thread::scope(|scope| {
             let ask =
                 || Vault::open(&folder, master.clone()).unwrap().secret_or_new("token-key", 32).unwrap();
@@ -233,7 +224,7 @@ mod tests {
 
     #[test]
     fn what_is_no_secret_or_no_name_is_refused_and_nothing_is_written() {
-        let (_temporary, folder, _, mut vault) = bench();
+        let (_temporary, folder, _, mut vault) = filled();
         let before = text(&folder);
 
         for secret in [&[][..], &[1; 4097]] {

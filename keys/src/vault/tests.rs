@@ -11,6 +11,15 @@ fn bench() -> (tempfile::TempDir, PathBuf, MasterKey) {
     (folder, keys, MasterKey::generate().unwrap())
 }
 
+/// A vault with keys, its folder, and its master key.
+pub(super) fn filled() -> (tempfile::TempDir, PathBuf, MasterKey, Vault) {
+    let (temporary, folder, master) = bench();
+    let mut vault = Vault::create(&folder, master.clone()).unwrap();
+    vault.generate("host").unwrap();
+    vault.generate("gateway").unwrap();
+    (temporary, folder, master, vault)
+}
+
 fn edit(folder: &Path, edit: impl Fn(String) -> String) {
     let file = folder.join(FILE);
     let text = edit(fs::read_to_string(&file).unwrap());

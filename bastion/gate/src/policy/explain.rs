@@ -1,13 +1,18 @@
 //! What would be decided, and by which rule: for `bastion explain`.
 
+mod sign_in;
+
 use std::fmt;
 
 use serde::Serialize;
+
+pub use sign_in::SignInExplained;
 
 use super::{
     Decision, Policy,
     rule::{Action, Exception, Rule},
     scope::{Case, Mismatch, Scope},
+    sign_in::SignInRule,
 };
 use crate::{Name, Request};
 
@@ -33,6 +38,9 @@ pub struct Explanation {
     /// Seconds that it may be idle.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idle_s: Option<u64>,
+    /// What holds for her sign-ins, if it was asked ([`Policy::explain_sign_in`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<SignInExplained>,
     /// Every rule, in the order of the file.
     pub rules: Vec<RuleExplained>,
 }
@@ -109,6 +117,8 @@ pub enum Wanted {
     Amr,
     /// The level of her sign-in.
     Acr,
+    /// Which key is hers: asked of sign-ins alone.
+    Key,
 }
 
 impl Policy {
@@ -149,6 +159,7 @@ impl Policy {
             assumed: Vec::new(),
             longest_s: limits.longest.map(|longest| longest.as_secs()),
             idle_s: limits.idle.map(|idle| idle.as_secs()),
+            sign_in: None,
             rules: self.rules.iter().map(|rule| explained(rule, case.as_ref())).collect(),
         }
     }
@@ -160,9 +171,16 @@ impl Policy {
             Wanted::Age => scope.max_age.is_some(),
             Wanted::Amr => !scope.amr.is_empty(),
             Wanted::Acr => !scope.acr.is_empty(),
+            Wanted::Key => false,
         };
         let asks_in_exceptions = |rule: &Rule| rule.exceptions.iter().any(|one| asks(&one.scope));
+        let asks_at_sign_in = |rule: &SignInRule| match wanted {
+            Wanted::Source => !rule.from.is_empty(),
+            Wanted::Key => rule.registered,
+            Wanted::Age | Wanted::Amr | Wanted::Acr => false,
+        };
         self.rules.iter().any(|rule| asks(&rule.scope) || asks_in_exceptions(rule))
+            || self.sign_in.iter().any(asks_at_sign_in)
     }
 }
 
@@ -265,6 +283,9 @@ impl fmt::Display for Explanation {
                 let ExceptionExplained { number, line, because, .. } = exception;
                 writeln!(f, "  {line:>4}    exception {number} does not: {}", because.join("; "))?;
             }
+        }
+        if let Some(sign_in) = &self.sign_in {
+            writeln!(f, "  sign-in: {sign_in}")?;
         }
         Ok(())
     }

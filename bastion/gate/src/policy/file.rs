@@ -16,7 +16,7 @@ use super::{
     rule::{Action, Exception, Group, Groups, Rule},
     shape::{GroupFile, GroupTable, PolicyFile, RuleFile, ScopeFile, UnlessFile},
 };
-use crate::{Name, Printable, nearest};
+use crate::{Name, Printable, nearest, retyped};
 
 /// A session of a year is a mistake.
 const LONGEST_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
@@ -83,8 +83,12 @@ impl Reader<'_> {
             return self.fault(at, PolicyProblem::UnknownKey(shown(key)), way_out);
         }
         let message = message.lines().collect::<Vec<_>>().join(", ");
-        let way_out =
-            if message.starts_with("missing field") { "add that key" } else { "see docs/policy.md" };
+        let found = error.span().and_then(|span| self.text.get(span)).unwrap_or_default();
+        let way_out = match retyped(&message, found) {
+            Some(meant) => meant,
+            None if message.starts_with("missing field") => "add that key".to_owned(),
+            None => "see docs/policy.md".to_owned(),
+        };
         self.fault(at, PolicyProblem::Toml(Printable::of(&message).to_string()), way_out)
     }
 
@@ -115,7 +119,7 @@ impl Reader<'_> {
             let way_out = format!("{name} = [\"alice\"], or {name} = {{ provider = \"{name}\" }}");
             return Err(self.fault(at, PolicyProblem::EmptyGroup(name.to_string()), way_out));
         }
-        Ok((name, Group { members, provider: provider.0.clone() }))
+        Ok((name, Group { line: self.line(at), members, provider: provider.0.clone() }))
     }
 
     fn rule(&self, file: &mut RuleFile, groups: &Groups) -> Result<Rule, PolicyFault> {

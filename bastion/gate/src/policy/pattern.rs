@@ -44,6 +44,32 @@ impl Pattern {
         self.text.bytes().all(|byte| byte == b'*')
     }
 
+    /// Whether some text is what both describe.
+    pub fn overlaps(&self, other: &Pattern) -> bool {
+        let (one, other): (Vec<char>, Vec<char>) =
+            (self.text.chars().collect(), other.text.chars().collect());
+        // Of each pair of rests, the shorter ones first, whether some text fits both: at most 129 * 129 pairs.
+        let mut below: Vec<bool> = Vec::new();
+        for i in (0..=one.len()).rev() {
+            let mut row = vec![false; other.len() + 1];
+            for j in (0..=other.len()).rev() {
+                let next = |row: &[bool], j: usize| row.get(j).copied().unwrap_or_default();
+                let fits = match (one.get(i), other.get(j)) {
+                    (None, None) => true,
+                    (Some('*'), theirs) => next(&below, j) || theirs.is_some() && next(&row, j + 1),
+                    (ours, Some('*')) => next(&row, j + 1) || ours.is_some() && next(&below, j),
+                    (Some(a), Some(b)) => (a == b || *a == '?' || *b == '?') && next(&below, j + 1),
+                    (None, Some(_)) | (Some(_), None) => false,
+                };
+                if let Some(cell) = row.get_mut(j) {
+                    *cell = fits;
+                }
+            }
+            below = row;
+        }
+        below.first().copied().unwrap_or_default()
+    }
+
     /// Whether `text`, the whole of it, is what the pattern describes.
     ///
     /// It never goes back further than the last `*`, so the work is at most the product of both lengths.
@@ -139,6 +165,26 @@ mod tests {
         for text in ["", "web1.{a,b}", "web[12]", "we b", "web/1", "ω*", &"a".repeat(200)] {
             assert_eq!(Pattern::for_names(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn two_patterns_overlap_if_some_text_fits_both() {
+        let overlap = |a: &str, b: &str| {
+            let [one, other] = [a, b].map(|text| Pattern::for_names(text).unwrap());
+            assert_eq!(one.overlaps(&other), other.overlaps(&one), "{a} {b}");
+            one.overlaps(&other)
+        };
+        for (a, b) in
+            [("ext-*", "*-corp"), ("a*", "*"), ("ab", "a?"), ("*a*", "b*b"), ("**", "x"), ("a*b?", "??c*")]
+        {
+            assert!(overlap(a, b), "{a} {b}");
+        }
+        for (a, b) in
+            [("ext-*", "int-*"), ("ab", "a"), ("a?", "a"), ("*a", "*b"), ("?", "??*"), ("a*b?", "a?")]
+        {
+            assert!(!overlap(a, b), "{a} {b}");
+        }
+        assert!(!overlap(&format!("{}b", "*a".repeat(60)), &format!("{}c", "*a".repeat(60))));
     }
 
     #[test]

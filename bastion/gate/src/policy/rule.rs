@@ -46,6 +46,8 @@ pub(crate) enum Action {
 /// A group: people by name, and whoever a provider says is in a group of its own.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Group {
+    /// Where it stands in its file.
+    pub(super) line: usize,
     pub(super) members: BTreeSet<Name>,
     pub(super) provider: Vec<String>,
 }

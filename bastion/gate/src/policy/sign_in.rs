@@ -13,6 +13,8 @@ use crate::{Name, Principal, notice::Spoken};
 #[derive(Clone, Debug)]
 pub(crate) struct SignInRule {
     pub(super) name: Name,
+    /// Where it stands in its file.
+    pub(super) line: usize,
     pub(super) users: Vec<Pattern>,
     pub(super) groups: Vec<Name>,
     /// By an address and a code that are confirmed in any browser.
@@ -37,6 +39,8 @@ pub struct SignInTerms {
     pub no_device_flow: Option<Name>,
     /// The longest that her key may sign in alone; none is as long as the settings say.
     pub binding: Option<Duration>,
+    /// The rule that says so.
+    pub binding_rule: Option<Name>,
     /// Why her key is not bound, and does not sign in alone, if it is so: for the log.
     pub no_binding: Option<NoBinding>,
     /// The rule by which a new binding ends her other ones.
@@ -57,7 +61,29 @@ pub enum NoBinding {
     Unregistered(Name),
 }
 
+impl NoBinding {
+    /// The rule that says so.
+    pub fn rule(&self) -> &Name {
+        match self {
+            NoBinding::Never(rule) | NoBinding::Elsewhere(rule) | NoBinding::Unregistered(rule) => rule,
+        }
+    }
+}
+
 impl Policy {
+    /// The rules that want a registered key where nobody has registered one, with their lines: then no key signs in
+    /// alone.
+    pub fn rules_without_registered_keys(&self) -> impl Iterator<Item = (&str, usize)> {
+        let nobody = self.registered_keys.values().all(BTreeSet::is_empty);
+        let idle = self.sign_in.iter().filter(move |rule| nobody && rule.registered);
+        idle.map(|rule| (rule.name.as_str(), rule.line))
+    }
+
+    /// Whether keys are registered that no rule asks for.
+    pub fn registers_in_vain(&self) -> bool {
+        !self.registered_keys.is_empty() && !self.sign_in.iter().any(|rule| rule.registered)
+    }
+
     /// What holds for her, with the key that she has proven and from where she calls.
     pub fn sign_in(&self, principal: &Principal) -> SignInTerms {
         let mut terms = SignInTerms::default();
@@ -74,7 +100,11 @@ impl Policy {
             if rule.one_key {
                 terms.one_key.get_or_insert_with(name);
             }
-            terms.binding = terms.binding.into_iter().chain(rule.binding).min();
+            if let Some(length) =
+                rule.binding.filter(|length| terms.binding.is_none_or(|most| *length < most))
+            {
+                (terms.binding, terms.binding_rule) = (Some(length), Some(name()));
+            }
             if let Some(why) = self.no_binding(rule, principal) {
                 terms.no_binding.get_or_insert(why);
             }

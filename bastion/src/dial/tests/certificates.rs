@@ -139,6 +139,25 @@ async fn a_certificate_is_refused_from_any_address_but_ours() {
     bench.logged("not from a permitted source address (127.0.0.2)");
 }
 
+/// Here the target sees us as we are: a certificate for another address is refused, so it was made out to that one.
+#[tokio::test]
+async fn a_certificate_is_made_out_to_the_address_under_which_its_target_sees_us() {
+    let bench = Bench::that_trusts_the_authority();
+    let seen_as = async |outer: &str| {
+        let (grant, mut context) = bench.grant("ca");
+        let settings = context.targets.get(&grant.target().name).unwrap().clone();
+        let outer = Some(outer.parse().unwrap());
+        Arc::make_mut(&mut context.targets).insert(TargetSettings { source_address: outer, ..settings });
+        dial(&grant, Traffic::Bulk, KEY_ID, &context).await
+    };
+
+    assert_eq!(run(seen_as("127.0.0.1").await.unwrap(), "echo here").await, "here\n");
+    let fault = seen_as("127.0.0.2").await.err().unwrap();
+    let DialProblem::CertificateRefused { ours, .. } = &fault.problem else { panic!("{fault}") };
+    assert_eq!(ours.to_string(), "127.0.0.2");
+    bench.logged("not from a permitted source address (127.0.0.1)");
+}
+
 #[tokio::test]
 async fn a_certificate_is_refused_before_its_time_and_after_it() {
     let bench = Bench::that_trusts_the_authority();

@@ -46,6 +46,7 @@ impl Reader<'_> {
             from: self.networks(rule, &file.from)?,
             registered: file.registered,
             one_key: file.one_key,
+            line: self.line(at),
             name: name.clone(),
         };
         if read.users.is_empty() && read.groups.is_empty() {
