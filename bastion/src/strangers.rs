@@ -1,5 +1,7 @@
 //! Bounds for those of whom nothing is known but where they call from.
 
+pub mod failed;
+
 use std::{
     collections::HashMap,
     net::IpAddr,

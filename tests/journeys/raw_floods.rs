@@ -100,6 +100,52 @@ fn only_a_sign_in_that_is_under_way_has_more_time() {
     assert!(matches!(waits.respond(&[""]), Answer::Asks(_)), "she is asked still");
 }
 
+/// There is nothing to wait for once she was told no, whether she presses Enter or not.
+#[test]
+fn a_refusal_that_nobody_answers_is_not_waited_on_for_long() {
+    let limits = "[limits]\nlogin_grace = \"4s\"\nsign_in_grace = \"10m\"";
+    let bastion = Setup::default().table(limits).start();
+    let denied = || {
+        let mut raw = Raw::at_the_door(bastion.port());
+        let asked = raw.interactive("ana");
+        let code = raw.until_code(asked);
+        bastion.provider().deny(&code);
+        let mut answer = raw.respond(&[""]);
+        while let Answer::Asks(questions) = &answer
+            && !questions.iter().any(|question| question.contains("denied"))
+        {
+            answer = raw.respond(&vec![""; questions.len()]);
+        }
+        raw
+    };
+
+    denied().expect_end(SHORT);
+    let mut answers = denied();
+    assert!(
+        matches!(answers.respond(&[""]), Answer::Failure { .. }),
+        "heard, although its first time is over"
+    );
+    answers.expect_end(SHORT);
+}
+
+/// After the first keys nobody sees what a stranger sends; that she sends much is enough.
+#[test]
+fn who_sends_more_than_a_sign_in_takes_is_cut() {
+    let bastion = Setup::default().table("[limits]\nlogin_grace = \"10m\"").start();
+    let mut raw = Raw::at_the_door(bastion.port());
+    let ignore = Words::of(msg::IGNORE).string([0; 1000]).done();
+    for _ in 0..240 {
+        raw.send(&ignore).unwrap();
+    }
+    assert!(raw.lives(SHORT), "240 KiB are a sign-in of many large keys");
+    for _ in 0..40 {
+        // Cut on the way.
+        raw.send(&ignore).ok();
+    }
+    raw.expect_end(SHORT);
+    bastion.logged("bytes came before the sign-in");
+}
+
 #[test]
 fn half_open_connections_of_many_addresses_keep_nobody_out() {
     let limits = "[limits]\nlogin_grace = \"10m\"\nunauthenticated = 60\nunauthenticated_per_address = 10";

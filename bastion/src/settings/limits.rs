@@ -28,6 +28,9 @@ pub struct Limits {
     /// Keys that one connection may offer.
     #[serde(deserialize_with = "positive")]
     pub key_offers: usize,
+    /// Proofs of one address that may fail in a minute, before it is turned away.
+    #[serde(deserialize_with = "positive")]
+    pub failed_proofs: usize,
     /// Channels open at once, of one connection.
     #[serde(deserialize_with = "positive")]
     pub channels_per_connection: usize,
@@ -54,6 +57,7 @@ impl Default for Limits {
             unauthenticated_per_address: 20,
             attempts: 10,
             key_offers: 20,
+            failed_proofs: 5,
             channels_per_connection: 32,
             connections_per_person: 250,
             sessions_per_person: 200,

@@ -109,6 +109,7 @@ unauthenticated = 1
 unauthenticated_per_address = 2
 attempts = 3
 key_offers = 4
+failed_proofs = 7
 connections_per_person = 9
 channels_per_connection = 5
 sessions_per_person = 6
