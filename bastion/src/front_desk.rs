@@ -269,8 +269,9 @@ impl Desk {
             return Err(ChildFault::NoPlace);
         }
         let now = house::now();
-        let last = self.house.last_uses.of(&self.principal, now);
-        let chosen = picker::ask(channel, pty, env, &picker::offer(items, last, now)).await;
+        let offer = picker::offer(items, self.house.last_uses.of(&self.principal, now), now);
+        let idle = self.rules.settings.limits.list_idle;
+        let chosen = picker::ask(channel, pty, env, &self.principal, &offer, idle).await;
         if let Err(fault) = chosen.as_ref()
             && !matches!(fault, ChildFault::Left)
         {

@@ -43,6 +43,9 @@ pub struct Limits {
     /// How long a session that policy does not allow any more goes on, after it was told so; 0 is not at all.
     #[serde(deserialize_with = "duration")]
     pub warning: Duration,
+    /// The list of targets is closed when nothing is typed for so long.
+    #[serde(deserialize_with = "some_time")]
+    pub list_idle: Duration,
     /// Variables of one session.
     #[serde(deserialize_with = "variables")]
     pub env: usize,
@@ -62,6 +65,7 @@ impl Default for Limits {
             connections_per_person: 250,
             sessions_per_person: 200,
             warning: Duration::from_secs(60),
+            list_idle: Duration::from_secs(600),
             env: 32,
         }
     }
