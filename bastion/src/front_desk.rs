@@ -415,7 +415,7 @@ impl Desk {
         let size = pty.map(|pty| (pty.cols, pty.rows)).filter(|(cols, rows)| *cols > 0 && *rows > 0);
         let (cols, rows) = size.unwrap_or(USUAL_SIZE);
         let (channel, command) = match &opening.opens {
-            Opens::Shell => ("shell", None),
+            Opens::Shell => (if pty.is_some() { "terminal" } else { "shell" }, None),
             Opens::Exec(command) => ("exec", Some(String::from_utf8_lossy(command).into_owned())),
             Opens::Subsystem(name) => ("subsystem", Some(name.clone())),
         };

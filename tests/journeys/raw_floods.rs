@@ -1,7 +1,8 @@
 //! Those who take time and places and give nothing: each is bounded, and others come in meanwhile.
 
 use std::{
-    net::Ipv4Addr,
+    io::Read,
+    net::{Ipv4Addr, TcpStream},
     thread,
     time::{Duration, Instant},
 };
@@ -144,6 +145,40 @@ fn who_sends_more_than_a_sign_in_takes_is_cut() {
     }
     raw.expect_end(SHORT);
     bastion.logged("bytes came before the sign-in");
+}
+
+/// What hangs up in the middle of an exchange takes its place along.
+#[test]
+fn an_exchange_that_is_left_unfinished_leaves_nothing_behind() {
+    let bastion =
+        Setup::default().table("[limits]\nlogin_grace = \"10m\"\nunauthenticated_per_address = 3").start();
+    let (ana, before) = (bastion.caller("ana"), bastion.rss_kib());
+    let share = Words::of(msg::KEX_ECDH_INIT).string([9; 32]).done();
+    let begun = |how_much: usize| {
+        let mut raw = Raw::connect(bastion.port());
+        raw.greet();
+        raw.send(&Offer::default().payload()).unwrap();
+        raw.hear_kind(msg::KEXINIT);
+        let packet = raw.packet(&share);
+        raw.say(&packet[..how_much.min(packet.len())]).unwrap();
+        raw
+    };
+    for round in 0..50 {
+        // Nothing of a share, half of it, and all of it, which is answered and never confirmed.
+        let unfinished = [begun(0), begun(20), begun(usize::MAX)];
+        if round % 25 == 0 {
+            Raw::connect(bastion.port()).expect_end(SHORT);
+            comes_in(&ana, "127.0.0.2");
+        }
+        drop(unfinished);
+        within(SHORT, "a place", || {
+            let mut stream = TcpStream::connect(("127.0.0.1", bastion.port())).ok()?;
+            // Greeted, or hung up on.
+            stream.read_exact(&mut [0]).ok()
+        });
+    }
+    comes_in(&ana, "127.0.0.1");
+    bastion.grows_less_than(before, GROWTH_KIB_MAX, SECOND);
 }
 
 #[test]
