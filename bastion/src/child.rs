@@ -7,6 +7,7 @@
 //! number, and it ends with its channel: if the client goes, it is killed; if we are killed, its terminal hangs up.
 
 mod confine;
+mod typed;
 
 use std::{
     io,
@@ -14,34 +15,37 @@ use std::{
     path::Path,
     pin::Pin,
     process::{ExitStatus, Stdio},
-    sync::{Mutex, Once, PoisonError},
+    sync::{Arc, LazyLock, Mutex, Once, PoisonError},
     time::Duration,
 };
 
-use gate::{Printable, Pty, exit_code};
+use gate::{Principal, Printable, Pty, exit_code};
 use pty_process::{OwnedReadPty, OwnedWritePty, Size};
 use russh::{Channel, ChannelMsg, server};
-use rustix::{fs::OFlags, termios};
+use rustix::termios;
 use tokio::{
     io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
     process::{Child, ChildStderr, ChildStdin},
-    sync::{Semaphore, SemaphorePermit},
     time::Instant,
 };
 
-use crate::{answer::Answer, wire};
+use crate::{
+    answer::Answer,
+    strangers::{Share, Shares},
+    wire,
+};
 
 pub use confine::{Confined, confine};
+pub use typed::Typed;
+
+use typed::WAITING_BYTES_MAX;
 
 /// Text interfaces that run at once, of all people together. Each may take [`confine()`]'s memory at most; who comes
 /// when all are taken gets plain text.
 const CHILDREN_MAX: usize = 64;
-/// A text interface at which nobody types for so long is closed.
-const IDLE_MAX: Duration = Duration::from_secs(600);
-/// What a client may have typed that the interface has not read. More is a paste that was meant for something else;
-/// cut short it would mean something else again, so it is refused whole.
-const TYPED_BYTES_MAX: usize = 64 * 1024;
-/// What an interface may answer: a choice, what was typed behind it, and if it panics the story of that.
+/// The same, of one person: nobody takes them all, and few have more terminals that show a list.
+const CHILDREN_PER_PERSON_MAX: usize = 8;
+/// What an interface may answer: a choice, and if it panics the story of that.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of the interface's output that are under way to the client. A client that does not read stops the child.
 const OUTPUT_BYTES: usize = 8 * 1024;
@@ -49,7 +53,10 @@ const OUTPUT_BYTES: usize = 8 * 1024;
 /// Gives a terminal back whose program could not: colours, cursor, and the screen that was there before.
 const RESTORE: &str = "\x1b[0m\x1b[?25h\x1b[?1049l";
 
-static PLACES: Semaphore = Semaphore::const_new(CHILDREN_MAX);
+/// Whose interface it is: issuer and subject.
+type Person = (String, String);
+
+static PLACES: LazyLock<Arc<Shares<Person>>> = LazyLock::new(Arc::default);
 
 /// A text interface.
 pub struct Interface {
@@ -57,6 +64,8 @@ pub struct Interface {
     pub command: &'static str,
     /// What it is told.
     pub data: Vec<u8>,
+    /// Closed if nothing is typed for so long.
+    pub idle: Duration,
 }
 
 /// What a text interface leaves behind.
@@ -64,15 +73,15 @@ pub struct Interface {
 pub struct Told {
     /// Its answer.
     pub answer: Vec<u8>,
-    /// What was typed that it did not read.
-    pub typed_ahead: Vec<u8>,
+    /// What was typed, whether it has read it or not.
+    pub typed: Typed,
 }
 
 /// Why a text interface gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ChildFault {
     /// All places are taken.
-    #[error("{CHILDREN_MAX} text interfaces run already")]
+    #[error("{CHILDREN_MAX} text interfaces run already, or {CHILDREN_PER_PERSON_MAX} of one person")]
     NoPlace,
     /// It could not be started.
     #[error("it could not be started: {0}")]
@@ -91,18 +100,18 @@ pub enum ChildFault {
     /// Its answer is none.
     #[error("it answered what nobody asked")]
     Senseless,
-    /// Nothing was typed for [`IDLE_MAX`].
-    #[error("nothing was typed for {} minutes", IDLE_MAX.as_secs() / 60)]
-    Idle,
+    /// Nothing was typed for so long.
+    #[error("nothing was typed for {} s", .0.as_secs())]
+    Idle(Duration),
     /// More was typed than it reads.
-    #[error("more than {TYPED_BYTES_MAX} bytes were typed that it did not read")]
+    #[error("more than {WAITING_BYTES_MAX} bytes were typed that it did not read")]
     Flooded,
     /// The client is gone, or has ended its input.
     #[error("the client left")]
     Left,
 }
 
-/// Runs a text interface on a channel until it answers, and keeps `pty`'s size true meanwhile. `env` is what the client
+/// Runs a text interface of this person's on a channel until it answers, and keeps `pty`'s size true meanwhile. `env` is what the client
 /// said of itself.
 ///
 /// # Errors
@@ -112,16 +121,18 @@ pub async fn run(
     channel: &mut Channel<server::Msg>,
     pty: &mut Pty,
     env: &[(String, String)],
+    whose: &Principal,
     interface: Interface,
 ) -> Result<Told, ChildFault> {
-    let place = PLACES.try_acquire().map_err(|_| ChildFault::NoPlace)?;
+    let person = (whose.issuer.clone(), whose.subject.clone());
+    let place = PLACES.enter(person, CHILDREN_MAX, CHILDREN_PER_PERSON_MAX).ok_or(ChildFault::NoPlace)?;
     let command = command(&interface, &pty.term, env);
     let size = Size::new(pty.rows, pty.cols);
     // Forking takes its time in a large process.
     let started = tokio::task::spawn_blocking(move || start(command, size, place)).await;
     let started = started.map_err(io::Error::other).and_then(|started| started);
     let mut started = started.map_err(ChildFault::NotStarted)?;
-    let told = Relay::new(channel, pty).run(&mut started, interface.data).await;
+    let told = Relay::new(channel, pty, interface.idle).run(&mut started, interface.data).await;
     if started.child.id().is_some()
         && let Err(fault) = started.child.kill().await
     {
@@ -133,14 +144,14 @@ pub async fn run(
 /// The answer without its first line, in which the child says how it is confined. One that does not is no child of ours.
 fn confined(told: (ExitStatus, Told)) -> Result<Told, ChildFault> {
     static LOGGED: Once = Once::new();
-    let (status, Told { answer, typed_ahead }) = told;
+    let (status, Told { answer, typed }) = told;
     let is_newline = |byte: &u8| *byte == b'\n';
     let line = answer.iter().position(is_newline).and_then(|at| answer.split_at_checked(at + 1));
     let confined = line.and_then(|(line, _)| line.trim_ascii_end().strip_prefix(Confined::SAYS.as_bytes()));
     match (line, confined) {
         (Some((_, rest)), Some(by)) if status.success() => {
             LOGGED.call_once(|| tracing::info!("text interfaces are confined by {}", Printable::of(by)));
-            Ok(Told { answer: rest.to_vec(), typed_ahead })
+            Ok(Told { answer: rest.to_vec(), typed })
         }
         _ => Err(ChildFault::Died { status, said: Printable::sentence(answer.trim_ascii()).to_string() }),
     }
@@ -160,15 +171,15 @@ struct Started {
     child: Child,
     reads: OwnedReadPty,
     writes: OwnedWritePty,
-    /// The child's end of the terminal: what it has not read is read from there, and until it is dropped the
-    /// terminal's output has no end.
+    /// The child's end of the terminal, which takes what is typed before the child has opened it; until this is dropped
+    /// the terminal's output has no end.
     slave: Option<OwnedFd>,
     stdin: Option<ChildStdin>,
     stderr: ChildStderr,
-    _place: SemaphorePermit<'static>,
+    _place: Share<Person>,
 }
 
-fn start(command: pty_process::Command, size: Size, place: SemaphorePermit<'static>) -> io::Result<Started> {
+fn start(command: pty_process::Command, size: Size, place: Share<Person>) -> io::Result<Started> {
     // A terminal is opened before it is marked as not to be inherited. A child that was started between the two would
     // keep another's terminal from hanging up.
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -197,7 +208,7 @@ pub fn apology(fault: &ChildFault) -> Answer {
         return Answer::out(RESTORE);
     }
     let (sentence, code) = match fault {
-        ChildFault::Idle => (format!("bastion: closed, for {fault}"), exit_code::TRY_AGAIN),
+        ChildFault::Idle(_) => (format!("bastion: closed, for {fault}"), exit_code::TRY_AGAIN),
         ChildFault::Flooded => {
             (format!("bastion: {fault}; name the target first: ssh NAME@BASTION TARGET"), exit_code::USAGE)
         }
@@ -215,16 +226,16 @@ pub fn apology(fault: &ChildFault) -> Answer {
 struct Relay<'c> {
     channel: &'c mut Channel<server::Msg>,
     pty: &'c mut Pty,
-    /// Typed, and not yet written to the child's terminal.
-    typed: Vec<u8>,
+    typed: Typed,
     answer: Vec<u8>,
+    idle: Duration,
     idle_at: Instant,
 }
 
 impl<'c> Relay<'c> {
-    fn new(channel: &'c mut Channel<server::Msg>, pty: &'c mut Pty) -> Relay<'c> {
-        let idle_at = Instant::now() + IDLE_MAX;
-        Relay { channel, pty, typed: Vec::new(), answer: Vec::new(), idle_at }
+    fn new(channel: &'c mut Channel<server::Msg>, pty: &'c mut Pty, idle: Duration) -> Relay<'c> {
+        let idle_at = Instant::now() + idle;
+        Relay { channel, pty, typed: Typed::default(), answer: Vec::new(), idle, idle_at }
     }
 
     /// Carries everything in both directions until the child has ended, and all that it wrote is with the client.
@@ -238,20 +249,18 @@ impl<'c> Relay<'c> {
         };
         tokio::pin!(feed);
         let (mut fed, mut ended, mut all_said, mut all_drawn) = (false, None, false, false);
-        let mut typed_ahead = Vec::new();
         let mut writer = Some(self.channel.make_writer());
         let mut sending: Option<Sending<_>> = None;
         let (mut output, mut said) = ([0; OUTPUT_BYTES], [0; 4096]);
         loop {
             if let (Some(status), true, true, None) = (ended, all_said, all_drawn, &sending) {
-                typed_ahead.append(&mut self.typed);
-                return Ok((status, Told { answer: self.answer, typed_ahead }));
+                return Ok((status, Told { answer: self.answer, typed: self.typed }));
             }
             tokio::select! {
                 heard = self.channel.wait() => self.hear(heard, &child.writes)?,
-                wrote = child.writes.write(&self.typed), if !self.typed.is_empty() && ended.is_none() => {
+                wrote = child.writes.write(self.typed.waiting()), if !self.typed.waiting().is_empty() && ended.is_none() => {
                     // A terminal that takes nothing has lost its child, which is heard below.
-                    drop(self.typed.drain(..wrote.unwrap_or(self.typed.len())));
+                    self.typed.gave(wrote.unwrap_or(usize::MAX));
                 }
                 read = child.reads.read(&mut output), if writer.is_some() && !all_drawn => {
                     match (read.ok().and_then(|length| output.get(..length)).filter(|o| !o.is_empty()), writer.take()) {
@@ -275,9 +284,9 @@ impl<'c> Relay<'c> {
                 status = child.child.wait(), if ended.is_none() => {
                     ended = Some(status.map_err(ChildFault::NotStarted)?);
                     // Dropped, so that the terminal's output has an end.
-                    typed_ahead = child.slave.take().map(unread).unwrap_or_default();
+                    child.slave = None;
                 }
-                () = tokio::time::sleep_until(self.idle_at) => return Err(ChildFault::Idle),
+                () = tokio::time::sleep_until(self.idle_at) => return Err(ChildFault::Idle(self.idle)),
             }
         }
     }
@@ -286,11 +295,8 @@ impl<'c> Relay<'c> {
         match heard {
             None | Some(ChannelMsg::Close | ChannelMsg::Eof) => return Err(ChildFault::Left),
             Some(ChannelMsg::Data { data }) => {
-                if self.typed.len() + data.len() > TYPED_BYTES_MAX {
-                    return Err(ChildFault::Flooded);
-                }
-                self.typed.extend_from_slice(&data);
-                self.idle_at = Instant::now() + IDLE_MAX;
+                self.typed.add(&data).map_err(|_| ChildFault::Flooded)?;
+                self.idle_at = Instant::now() + self.idle;
             }
             Some(ChannelMsg::WindowChange { col_width, row_height, pix_width, pix_height }) => {
                 wire::resize(self.pty, col_width, row_height, (pix_width, pix_height));
@@ -314,18 +320,4 @@ async fn poll<W>(sending: &mut Option<Sending<W>>) -> io::Result<W> {
         Some(sending) => sending.await,
         None => std::future::pending().await,
     }
-}
-
-/// What was typed on a terminal and read by nobody.
-fn unread(slave: OwnedFd) -> Vec<u8> {
-    let mut all = Vec::new();
-    let Ok(flags) = rustix::fs::fcntl_getfl(&slave) else { return all };
-    if rustix::fs::fcntl_setfl(&slave, flags | OFlags::NONBLOCK).is_err() {
-        return all;
-    }
-    let mut bytes = [0; 4096];
-    while let Ok(length @ 1..) = rustix::io::read(&slave, &mut bytes) {
-        all.extend_from_slice(bytes.get(..length).unwrap_or_default());
-    }
-    all
 }

@@ -5,6 +5,7 @@
 //! heard by its own task, in order, from its queue; the calls here only give the replies that the protocol wants.
 
 mod farewell;
+mod guesses;
 mod open;
 
 use std::{
@@ -28,6 +29,7 @@ use russh::{
 use tokio::sync::watch;
 
 use farewell::{apologise, end_when_told};
+use guesses::Unproven;
 use open::Open;
 
 use crate::{
@@ -71,6 +73,8 @@ pub enum Stage {
     Unknown,
     /// A browser sign-in is under way, which may take its time.
     SigningIn,
+    /// One has failed, and its owner may still read why.
+    Refused,
     /// Somebody.
     SignedIn,
 }
@@ -86,6 +90,7 @@ pub struct Connection {
     started: HashMap<ChannelId, bool>,
     refusals: usize,
     key_offers: usize,
+    unproven: Unproven,
     /// Channels that were asked for in all.
     opened: u32,
     /// Channels refused because there were too many.
@@ -110,6 +115,7 @@ impl Connection {
             started,
             refusals: 0,
             key_offers: 0,
+            unproven: Unproven::default(),
             opened: 0,
             too_many: 0,
             place: None,
@@ -177,6 +183,7 @@ impl server::Handler for Connection {
         user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, russh::Error> {
+        self.may_try()?;
         self.key_offers += 1;
         let most = self.house.rules().settings.limits.key_offers;
         if self.key_offers > most {
@@ -189,6 +196,8 @@ impl server::Handler for Connection {
             tracing::info!(connection = %self.shared.id, "a key was offered with signatures that can be forged");
             return Ok(Auth::reject());
         }
+        let again = self.unproven.offered(offer.public_key);
+        self.note_failed(usize::from(again));
         Ok(Auth::Accept)
     }
 
@@ -196,6 +205,7 @@ impl server::Handler for Connection {
         self.user = user.to_owned();
         // A sign-in that was under way for another key, or name, is dropped, and with it the time that it had.
         self.shared.stage.send_replace(Stage::Unknown);
+        self.unproven.proven(key.public_key.key_data());
         let rules = self.house.rules();
         Ok(self.sign_in.key_shown(user, key.public_key, &rules.settings.login.certificates).await.into())
     }
@@ -208,9 +218,12 @@ impl server::Handler for Connection {
     ) -> Result<Auth, russh::Error> {
         self.user = user.to_owned();
         self.shared.stage.send_replace(Stage::Unknown);
+        self.unproven.proven(certificate.public_key());
         let rules = self.house.rules();
         let trusted = &rules.settings.login.certificates;
-        Ok(self.sign_in.certificate_proven(user, certificate, trusted).await.into())
+        let answer = self.sign_in.certificate_proven(user, certificate, trusted).await;
+        self.note_what_failed();
+        Ok(answer.into())
     }
 
     async fn auth_keyboard_interactive<'a>(
@@ -220,15 +233,19 @@ impl server::Handler for Connection {
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
         storm::strike("sign-in", user);
+        if response.is_none() {
+            self.may_try()?;
+        }
         self.user = user.to_owned();
         let answers = response.map(|answers| {
             answers.map(|answer| String::from_utf8_lossy(&answer).into_owned()).collect::<Vec<_>>()
         });
-        self.shared.stage.send_replace(Stage::SigningIn);
-        let answer = self.sign_in.interactive(user, answers).await;
-        if answer == InteractiveAnswer::Failure {
-            self.shared.stage.send_replace(Stage::Unknown);
+        if !self.sign_in.is_refused() {
+            self.shared.stage.send_replace(Stage::SigningIn);
         }
+        let answer = self.sign_in.interactive(user, answers).await;
+        self.note_what_failed();
+        self.turn_stage(answer == InteractiveAnswer::Failure);
         Ok(answer.into())
     }
 

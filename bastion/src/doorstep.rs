@@ -88,11 +88,11 @@ impl Waiting {
         let may_go = self.places.iter().filter_map(|(number, standing)| {
             let (heaviness, stage) = (count(&standing.from), *standing.stage.borrow());
             let may = match stage {
-                Stage::Unknown => true,
+                Stage::Unknown | Stage::Refused => true,
                 Stage::SigningIn => heaviness > newcomers,
                 Stage::SignedIn => false,
             };
-            may.then_some((stage == Stage::Unknown, heaviness, Reverse(*number)))
+            may.then_some((stage != Stage::SigningIn, heaviness, Reverse(*number)))
         });
         may_go.max().map(|(_, _, Reverse(number))| number)
     }

@@ -243,8 +243,9 @@ impl Desk {
             return Err(ChildFault::NoPlace);
         }
         let now = house::now();
-        let last = self.house.last_uses.of(&self.principal, now);
-        let chosen = picker::ask(channel, pty, env, &picker::offer(items, last, now)).await;
+        let offer = picker::offer(items, self.house.last_uses.of(&self.principal, now), now);
+        let idle = self.rules.settings.limits.list_idle;
+        let chosen = picker::ask(channel, pty, env, &self.principal, &offer, idle).await;
         if let Err(fault) = chosen.as_ref()
             && !matches!(fault, ChildFault::Left)
         {
@@ -388,7 +389,7 @@ impl Desk {
         let size = pty.map(|pty| (pty.cols, pty.rows)).filter(|(cols, rows)| *cols > 0 && *rows > 0);
         let (cols, rows) = size.unwrap_or(USUAL_SIZE);
         let (channel, command) = match &opening.opens {
-            Opens::Shell => ("shell", None),
+            Opens::Shell => (if pty.is_some() { "terminal" } else { "shell" }, None),
             Opens::Exec(command) => ("exec", Some(String::from_utf8_lossy(command).into_owned())),
             Opens::Subsystem(name) => ("subsystem", Some(name.clone())),
         };

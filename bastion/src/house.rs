@@ -24,6 +24,7 @@ use crate::{
     session::{Dialled, Dialling},
     settings::{FileRead, Settings, Targets},
     squeeze::WINDOW_BYTES,
+    strangers::failed::FailedProofs,
 };
 
 /// What can be changed while sessions live: read together, swapped together.
@@ -82,6 +83,8 @@ pub struct House {
     pub recorder: Recorder,
     /// The sessions that are open now.
     pub live: Arc<Live<Standing>>,
+    /// Proofs that failed, by address.
+    pub failed_proofs: FailedProofs,
     /// The connections whose person is known.
     pub connected: Arc<Live<Arc<Known>>>,
     /// Told when a connection has ended.
@@ -124,6 +127,7 @@ impl House {
             audit,
             recorder,
             live: Arc::default(),
+            failed_proofs: FailedProofs::default(),
             connected: Arc::default(),
             ended: Notify::new(),
             last_uses,

@@ -208,6 +208,8 @@ pub struct SignIn {
     name: Option<Name>,
     flows: u32,
     is_refusal_written: bool,
+    /// Proofs that failed and were not told of yet.
+    failed: usize,
     newly_bound: Option<NewKey>,
     /// What the provider is asked with again, of a sign-in that bound no key.
     kept: Option<Kept>,
@@ -225,6 +227,7 @@ impl SignIn {
             name: None,
             flows: 0,
             is_refusal_written: false,
+            failed: 0,
             newly_bound: None,
             kept: None,
             certificates: certified::Shown::default(),
@@ -419,6 +422,8 @@ impl SignIn {
             Outcome::Failed(ProviderFault::Unfit(_)) => notice::PROVIDER_UNFIT,
             Outcome::Failed(ProviderFault::Unproven(_)) => notice::NOT_PROVEN,
         };
+        let is_hers = [notice::DENIED, notice::NOT_HER_NAME, notice::ANOTHERS_KEY].contains(&sentence);
+        self.failed += usize::from(is_hers);
         self.refused(sentence);
         self.state = State::Over { prompts: None };
         self.ask(match self.login.settings.prompt {

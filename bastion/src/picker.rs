@@ -11,9 +11,10 @@ mod terminal;
 use std::{
     collections::BTreeMap,
     io::{self, IsTerminal, Read},
+    time::Duration,
 };
 
-use gate::{Destination, Name, Pty};
+use gate::{Destination, Name, Principal, Pty};
 use russh::{Channel, server};
 use serde::{Deserialize, Serialize};
 
@@ -59,8 +60,8 @@ pub struct Entry {
 pub struct Pick {
     /// The target, and the login if there is one to name; none if she left.
     pub chosen: Option<(Name, Option<Name>)>,
-    /// What was typed behind the choice and has been read already.
-    pub typed_ahead: Vec<u8>,
+    /// How many bytes of what was typed were for the list, the one that chose included. What comes behind is not.
+    pub used: usize,
 }
 
 /// Can the list be drawn on such a terminal?
@@ -68,7 +69,7 @@ pub fn fits(pty: &Pty) -> bool {
     pty.term != "dumb" && pty.cols >= SIZE_MIN.0 && pty.rows >= SIZE_MIN.1
 }
 
-/// Lets the caller pick one of these, on her terminal.
+/// Lets the caller pick one of these, on her terminal; for nothing typed in `idle` it is closed.
 ///
 /// # Errors
 /// There is no answer, or one that was not offered.
@@ -76,17 +77,19 @@ pub async fn ask(
     channel: &mut Channel<server::Msg>,
     pty: &mut Pty,
     env: &[(String, String)],
+    whose: &Principal,
     offer: &Offer,
+    idle: Duration,
 ) -> Result<Chosen, ChildFault> {
     let data = serde_json::to_vec(offer).map_err(|fault| ChildFault::NotStarted(fault.into()))?;
-    let told = child::run(channel, pty, env, Interface { command: "pick", data }).await?;
+    let told = child::run(channel, pty, env, whose, Interface { command: "pick", data, idle }).await?;
     understood(offer, told)
 }
 
 /// What a child answered, if that was offered: it has drawn foreign text, and is not believed.
 fn understood(offer: &Offer, told: Told) -> Result<Chosen, ChildFault> {
     let read = serde_json::from_slice::<Pick>(&told.answer);
-    let Pick { chosen, mut typed_ahead } = read.map_err(|_| ChildFault::Senseless)?;
+    let Pick { chosen, used } = read.map_err(|_| ChildFault::Senseless)?;
     let Some((target, login)) = chosen else { return Ok(Chosen::Nothing) };
     let is_offered = |entry: &Entry| {
         entry.name == target && login.as_ref().is_none_or(|login| entry.logins.contains(login))
@@ -94,7 +97,7 @@ fn understood(offer: &Offer, told: Told) -> Result<Chosen, ChildFault> {
     if !offer.entries.iter().any(is_offered) {
         return Err(ChildFault::Senseless);
     }
-    typed_ahead.extend(told.typed_ahead);
+    let typed_ahead = told.typed.behind(used).ok_or(ChildFault::Senseless)?;
     Ok(Chosen::Target(Destination { login, target }, typed_ahead))
 }
 
@@ -134,6 +137,7 @@ pub fn run() -> Result<u8, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::child::Typed;
 
     /// Four targets, two of them used before.
     pub fn offer() -> Offer {
@@ -155,25 +159,31 @@ mod tests {
     }
 
     fn told(answer: &str) -> Result<Chosen, ChildFault> {
-        understood(&offer(), Told { answer: answer.into(), typed_ahead: b"lo\r".to_vec() })
+        let mut typed = Typed::default();
+        typed.add(b"db\rhello\r").unwrap();
+        typed.gave(6);
+        understood(&offer(), Told { answer: answer.into(), typed })
     }
 
     #[test]
     fn what_was_picked_and_what_was_typed_behind_it_is_understood() {
-        let chosen = told(r#"{"chosen":["db1","postgres"],"typed_ahead":[104,101,108]}"#).unwrap();
+        let chosen = told(r#"{"chosen":["db1","postgres"],"used":3}"#).unwrap();
         let to = Destination { login: Some("postgres".parse().unwrap()), target: "db1".parse().unwrap() };
         assert_eq!(chosen, Chosen::Target(to, b"hello\r".to_vec()));
-        assert_eq!(told(r#"{"chosen":null,"typed_ahead":[]}"#).unwrap(), Chosen::Nothing);
+        assert_eq!(told(r#"{"chosen":null,"used":0}"#).unwrap(), Chosen::Nothing);
     }
 
     #[test]
     fn a_child_that_answers_what_was_not_offered_is_not_believed() {
         for answer in [
-            r#"{"chosen":["db2","root"],"typed_ahead":[]}"#,
-            r#"{"chosen":["web1","postgres"],"typed_ahead":[]}"#,
-            r#"{"chosen":["-oProxyCommand=x",null],"typed_ahead":[]}"#,
+            r#"{"chosen":["db2","root"],"used":3}"#,
+            r#"{"chosen":["web1","postgres"],"used":3}"#,
+            r#"{"chosen":["-oProxyCommand=x",null],"used":3}"#,
             r#"{"chosen":["web1",null]}"#,
-            r#"{"chosen":null,"typed_ahead":[],"more":1}"#,
+            r#"{"chosen":null,"used":3,"more":1}"#,
+            r#"{"chosen":["web1",null],"used":7}"#,
+            r#"{"chosen":["web1",null],"used":-1}"#,
+            r#"{"chosen":["web1",null],"used":3,"typed_ahead":[114,109]}"#,
             "",
         ] {
             assert!(matches!(told(answer), Err(ChildFault::Senseless)), "{answer}");

@@ -2,6 +2,8 @@
 //!
 //! The accept loop is our own: russh's ends at the first `accept` error, which is a moment without free file handles.
 
+mod exchanges;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use russh::server;
@@ -19,8 +21,11 @@ use crate::{
     severable::{Severable, Severing},
     spare_memory,
     squeeze::Squeeze,
+    strangers::failed::TURNED_AWAY,
     wire,
 };
+
+use exchanges::{Exchanges, Exchanging};
 
 /// How long accepting pauses when it fails, which it does while file handles are exhausted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -29,10 +34,10 @@ const DRAIN_MAX: Duration = Duration::from_secs(15);
 
 /// Accepts connections until `stop` says so, then tells the open sessions and waits for them.
 pub async fn serve(house: Arc<House>, doors: Vec<TcpListener>, mut stop: watch::Receiver<bool>) {
-    let doorstep = Arc::new(Doorstep::default());
+    let entrance = Entrance::default();
     let mut accepting = tokio::task::JoinSet::new();
     for door in doors {
-        accepting.spawn(accept(house.clone(), door, doorstep.clone()));
+        accepting.spawn(accept(house.clone(), door, entrance.clone()));
     }
     let giver = house.clone();
     accepting.spawn(async move { spare_memory::give_back(&giver.ended).await });
@@ -45,14 +50,21 @@ pub async fn serve(house: Arc<House>, doors: Vec<TcpListener>, mut stop: watch::
     house.live.drained(DRAIN_MAX).await;
 }
 
-async fn accept(house: Arc<House>, door: TcpListener, doorstep: Arc<Doorstep>) {
+/// What strangers share, whichever door they come by.
+#[derive(Clone, Default)]
+struct Entrance {
+    doorstep: Arc<Doorstep>,
+    exchanges: Exchanges,
+}
+
+async fn accept(house: Arc<House>, door: TcpListener, entrance: Entrance) {
     loop {
         match door.accept().await {
             Ok((stream, source)) => {
                 let limits = house.rules().settings.limits;
                 let severing = Severing::default();
                 let (stage, staged) = watch::channel(Stage::Unknown);
-                let place = doorstep.admit(
+                let place = entrance.doorstep.admit(
                     source.ip(),
                     severing.clone(),
                     staged,
@@ -63,7 +75,13 @@ async fn accept(house: Arc<House>, door: TcpListener, doorstep: Arc<Doorstep>) {
                     tracing::warn!(%source, "too many connections that have not signed in; one refused");
                     continue;
                 };
-                tokio::spawn(greet(house.clone(), stream, source, severing, stage, place));
+                tokio::spawn(greet(
+                    house.clone(),
+                    stream,
+                    Caller { source, severing, stage },
+                    place,
+                    entrance.exchanges.clone(),
+                ));
             }
             Err(fault) => {
                 tracing::error!("accepting connections: {fault}; trying again");
@@ -73,17 +91,29 @@ async fn accept(house: Arc<House>, door: TcpListener, doorstep: Arc<Doorstep>) {
     }
 }
 
-/// Serves one connection. A panic in it ends this task alone.
-async fn greet(
-    house: Arc<House>,
-    stream: TcpStream,
+/// Who calls, and what tells of her and cuts her.
+struct Caller {
     source: SocketAddr,
     severing: Severing,
     stage: watch::Sender<Stage>,
+}
+
+/// Serves one connection. A panic in it ends this task alone.
+async fn greet(
+    house: Arc<House>,
+    mut stream: TcpStream,
+    Caller { source, severing, stage }: Caller,
     place: Place,
+    exchanges: Exchanges,
 ) {
     if let Err(fault) = stream.set_nodelay(true) {
         tracing::debug!(%source, "nodelay: {fault}");
+    }
+    let limits = house.rules().settings.limits;
+    if house.failed_proofs.turns_away(source.ip(), limits.failed_proofs) {
+        let told = hello::turn_away(&mut stream, TURNED_AWAY).await;
+        tracing::debug!(%source, ?told, "turned away");
+        return;
     }
     let squeeze = Squeeze::default();
     let staged = stage.subscribe();
@@ -97,15 +127,16 @@ async fn greet(
     });
     let connection = Connection::new(house.clone(), shared.clone(), squeeze);
     let stream = Severable::new(wire::buffered(stream), severing.clone());
+    let sight = staged.clone();
     let talk = async {
         let Hello { stream, has_gcm } = hello::hear(stream).await?;
+        let stream = Exchanging::new(stream, exchanges, sight);
         match server::run_stream(house.ssh_config(has_gcm), stream, connection).await {
             Ok(running) => running.await,
             Err(fault) => Err(fault),
         }
     };
     tokio::pin!(talk);
-    let limits = house.rules().settings.limits;
     let done = tokio::select! {
         done = &mut talk => Some(done),
         signed_in = grace(staged, limits.login_grace, limits.sign_in_grace) => {
@@ -130,13 +161,17 @@ async fn greet(
 }
 
 /// Done when somebody has signed in (true), or when the time for it is over (false). A browser sign-in that is under
-/// way stretches it.
+/// way stretches it; once that has failed there is as much time left to hear why as anybody has at the beginning.
 async fn grace(mut stage: watch::Receiver<Stage>, short: Duration, long: Duration) -> bool {
     let began = Instant::now();
+    let mut refused = None;
     loop {
         let until = match *stage.borrow_and_update() {
             Stage::SignedIn => return true,
             Stage::SigningIn => began + long,
+            Stage::Refused => {
+                (*refused.get_or_insert_with(Instant::now) + short).min(began + long.max(short))
+            }
             Stage::Unknown => began + short,
         };
         tokio::select! {
@@ -165,5 +200,19 @@ mod tests {
 
         stage.send_replace(Stage::SignedIn);
         assert!(grace(staged, short, long).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_refused_has_a_little_time_once() {
+        let (short, long) = (Duration::from_secs(30), Duration::from_secs(600));
+        let (stage, staged) = watch::channel(Stage::SigningIn);
+        let began = Instant::now();
+        let ends = tokio::spawn(grace(staged, short, long));
+        for (second, next) in [(100, Stage::Refused), (120, Stage::SigningIn), (125, Stage::Refused)] {
+            tokio::time::sleep_until(began + Duration::from_secs(second)).await;
+            stage.send_replace(next);
+        }
+        assert!(!ends.await.unwrap());
+        assert_eq!(began.elapsed(), Duration::from_secs(130));
     }
 }

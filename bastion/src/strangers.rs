@@ -1,29 +1,42 @@
-//! Bounds for those of whom nothing is known but where they call from.
+//! Bounds in all and for each, above all for those of whom nothing is known but where they call from.
+
+pub mod failed;
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
-/// What strangers hold, as codes of a provider that they asked for: bounded in all, and per address.
-#[derive(Default)]
-pub struct Strangers(Mutex<HashMap<IpAddr, usize>>);
+/// Things of which there are so many, and of which each holder may have a share.
+pub struct Shares<K>(Mutex<HashMap<K, usize>>);
 
 /// One such thing; counted for as long as this lives.
-pub struct Stranger(Arc<Strangers>, IpAddr);
+pub struct Share<K: Eq + Hash>(Arc<Shares<K>>, K);
 
-impl Strangers {
-    /// A place for one more, if there is one.
-    pub fn admit(self: &Arc<Self>, from: IpAddr, in_all: usize, per_address: usize) -> Option<Stranger> {
-        let from = network(from);
+/// What strangers hold, as codes of a provider that they asked for, by address.
+pub type Strangers = Shares<IpAddr>;
+
+/// One such thing.
+pub type Stranger = Share<IpAddr>;
+
+impl<K> Default for Shares<K> {
+    fn default() -> Self {
+        Shares(Mutex::default())
+    }
+}
+
+impl<K: Clone + Eq + Hash> Shares<K> {
+    /// One more for this holder, if there is one.
+    pub fn enter(self: &Arc<Self>, holder: K, in_all: usize, each: usize) -> Option<Share<K>> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let here = counts.get(&from).copied().unwrap_or(0);
-        if counts.values().sum::<usize>() >= in_all || here >= per_address {
+        let here = counts.get(&holder).copied().unwrap_or(0);
+        if counts.values().sum::<usize>() >= in_all || here >= each {
             return None;
         }
-        counts.insert(from, here + 1);
-        Some(Stranger(self.clone(), from))
+        counts.insert(holder.clone(), here + 1);
+        Some(Share(self.clone(), holder))
     }
 
     /// How many there are.
@@ -33,7 +46,14 @@ impl Strangers {
     }
 }
 
-impl Drop for Stranger {
+impl Strangers {
+    /// A place for one more from this address, if there is one.
+    pub fn admit(self: &Arc<Self>, from: IpAddr, in_all: usize, per_address: usize) -> Option<Stranger> {
+        self.enter(network(from), in_all, per_address)
+    }
+}
+
+impl<K: Eq + Hash> Drop for Share<K> {
     fn drop(&mut self) {
         let mut counts = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = counts.get_mut(&self.1) {

@@ -136,7 +136,8 @@ fn check(bastion: &TestBastion, load: &Load, known: usize, round: usize) {
     );
     let recorded = bytes_of(bastion, of("line $i")).output;
     assert!(recorded.starts_with(&load.slow.out.bytes()), "round {round}: the slow one");
-    let shell = sessions.iter().find(|session| session["channel"] == "shell").expect("there was a shell");
+    let shell =
+        sessions.iter().find(|session| session["channel"] == "terminal").expect("there was a terminal");
     let (seen, recorded) = (load.shell.out.text(), bastion.output_of(shell));
     let relayed = relayed(&seen);
     assert!(recorded.starts_with(relayed), "round {round}: the shell: {relayed:?}\n{recorded:?}");

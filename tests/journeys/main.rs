@@ -33,5 +33,6 @@ mod shell;
 mod storm;
 mod targets;
 mod time_limits;
+mod turned_away;
 mod unrecorded;
 mod users_certificates;

@@ -5,12 +5,17 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::OnceLock,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use tests::{
     provider::Provider,
-    world::{Caller, LONG, Program, SHORT, Setup, TestBastion, TestTarget, within},
+    world::{
+        Caller, LONG, Program, SHORT, Setup, TestBastion, TestTarget,
+        raw::{Answer, Key, Raw, Words, msg, sign_in},
+        within,
+    },
 };
 
 const PROMPT: &str = "target> ";
@@ -266,6 +271,77 @@ fn a_paste_that_the_process_does_not_read_is_refused_whole() {
     assert_eq!(done.code, Some(64), "{}", done.text());
     assert!(done.text().contains("bastion: more than 65536 bytes were typed"), "{}", done.text());
     within(SHORT, "the end of the process", || is_gone(pid, false).then_some(()));
+}
+
+/// A gateway of its own that closes a list soon.
+fn impatient() -> TestBastion {
+    start(Setup::default().table("[limits]\nlist_idle = \"3s\""))
+}
+
+#[test]
+fn a_list_at_which_nobody_types_is_closed_and_the_process_ends() {
+    let bastion = impatient();
+    let ona = bastion.caller("ona");
+    let ssh = list(&ona, 80, 24);
+    let pid = children(&bastion)[0];
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(4) {
+        let at = ssh.out.text().len();
+        ssh.send("zzz\x15");
+        within(SHORT, "the list to follow", || (ssh.out.text().len() > at).then_some(()));
+    }
+
+    let done = ssh.done(SHORT);
+    assert_eq!(done.code, Some(75), "{}", done.text());
+    let (_, after) =
+        done.text().rsplit_once("\x1b[?1049l").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    assert!(after.contains("bastion: closed, for nothing was typed for 3 s"), "{after:?}");
+    within(SHORT, "the end of the process", || is_gone(pid, false).then_some(()));
+}
+
+/// Nobody takes all places: who has many lists open gets the next one as numbers, and others get theirs.
+#[test]
+fn one_person_has_so_many_lists_and_others_have_theirs() {
+    let bastion = start(Setup::default());
+    let (pam, quin) = (bastion.caller("pam"), bastion.caller("quin"));
+    let lists: Vec<Program> = (0..8).map(|_| list(&pam, 80, 24)).collect();
+
+    let no_target: [&str; 0] = [];
+    let ninth = pam.ssh(&no_target).options(&["-t"]).on_terminal(80, 24);
+    ninth.out.wait("number or name", SHORT);
+    bastion.logged("8 of one person");
+    assert_eq!(children(&bastion).len(), 8);
+    let others = list(&quin, 80, 24);
+
+    for ssh in lists.iter().chain([&others]) {
+        ssh.send("\x03");
+    }
+    within(SHORT, "their end", || children(&bastion).is_empty().then_some(()));
+    list(&pam, 80, 24);
+}
+
+#[test]
+fn a_client_that_stops_reading_holds_a_process_no_longer_than_one_that_stops_typing() {
+    let bastion = impatient();
+    let key = Key::of(1);
+    drop(sign_in(&bastion, "rae", &key));
+    let mut raw = Raw::at_the_door(bastion.port());
+    assert_eq!(raw.prove("rae", &key), Answer::Success);
+    // It takes so many bytes, and never more.
+    let open = Words::of(msg::CHANNEL_OPEN).string("session").number(0).number(64).number(1 << 15);
+    raw.send(&open.done()).unwrap();
+    let confirmed = raw.hear_kind(msg::CHANNEL_OPEN_CONFIRMATION);
+    let channel = u32::from_be_bytes(confirmed[5..9].try_into().unwrap());
+    let request = |what: &str| Words::of(msg::CHANNEL_REQUEST).number(channel).string(what).truth(true);
+    let size = request("pty-req").string("xterm").number(80).number(24).number(0).number(0);
+    raw.send(&size.string([0]).done()).unwrap();
+    raw.send(&request("shell").done()).unwrap();
+    let pid = within(SHORT, "a process that draws", || children(&bastion).first().copied());
+
+    within(SHORT, "the end of the process", || is_gone(pid, false).then_some(()));
+    bastion.logged("nothing was typed for 3 s");
+    assert!(raw.lives(SHORT), "the connection goes on");
+    assert_eq!(children(&bastion).len(), 0);
 }
 
 #[test]

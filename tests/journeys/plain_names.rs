@@ -49,7 +49,7 @@ fn ssh_goes_by_a_plain_name_with_a_terminal_and_without() {
     shell.send("stty size; exit 4\r");
     shell.out.wait_from(at, "\n30 90\r\n", SHORT);
     assert_eq!(shell.done(SHORT).code, Some(4));
-    assert_eq!(house().last_session_of("uma")["channel"], "shell");
+    assert_eq!(house().last_session_of("uma")["channel"], "terminal");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Those who take time and places and give nothing: each is bounded, and others come in meanwhile.
 
 use std::{
-    net::Ipv4Addr,
+    io::Read,
+    net::{Ipv4Addr, TcpStream},
     thread,
     time::{Duration, Instant},
 };
@@ -98,6 +99,86 @@ fn only_a_sign_in_that_is_under_way_has_more_time() {
     gave_up.expect_end(SHORT);
 
     assert!(matches!(waits.respond(&[""]), Answer::Asks(_)), "she is asked still");
+}
+
+/// There is nothing to wait for once she was told no, whether she presses Enter or not.
+#[test]
+fn a_refusal_that_nobody_answers_is_not_waited_on_for_long() {
+    let limits = "[limits]\nlogin_grace = \"4s\"\nsign_in_grace = \"10m\"";
+    let bastion = Setup::default().table(limits).start();
+    let denied = || {
+        let mut raw = Raw::at_the_door(bastion.port());
+        let asked = raw.interactive("ana");
+        let code = raw.until_code(asked);
+        bastion.provider().deny(&code);
+        let mut answer = raw.respond(&[""]);
+        while let Answer::Asks(questions) = &answer
+            && !questions.iter().any(|question| question.contains("denied"))
+        {
+            answer = raw.respond(&vec![""; questions.len()]);
+        }
+        raw
+    };
+
+    denied().expect_end(SHORT);
+    let mut answers = denied();
+    assert!(
+        matches!(answers.respond(&[""]), Answer::Failure { .. }),
+        "heard, although its first time is over"
+    );
+    answers.expect_end(SHORT);
+}
+
+/// After the first keys nobody sees what a stranger sends; that she sends much is enough.
+#[test]
+fn who_sends_more_than_a_sign_in_takes_is_cut() {
+    let bastion = Setup::default().table("[limits]\nlogin_grace = \"10m\"").start();
+    let mut raw = Raw::at_the_door(bastion.port());
+    let ignore = Words::of(msg::IGNORE).string([0; 1000]).done();
+    for _ in 0..240 {
+        raw.send(&ignore).unwrap();
+    }
+    assert!(raw.lives(SHORT), "240 KiB are a sign-in of many large keys");
+    for _ in 0..40 {
+        // Cut on the way.
+        raw.send(&ignore).ok();
+    }
+    raw.expect_end(SHORT);
+    bastion.logged("bytes came before the sign-in");
+}
+
+/// What hangs up in the middle of an exchange takes its place along.
+#[test]
+fn an_exchange_that_is_left_unfinished_leaves_nothing_behind() {
+    let bastion =
+        Setup::default().table("[limits]\nlogin_grace = \"10m\"\nunauthenticated_per_address = 3").start();
+    let (ana, before) = (bastion.caller("ana"), bastion.rss_kib());
+    let share = Words::of(msg::KEX_ECDH_INIT).string([9; 32]).done();
+    let begun = |how_much: usize| {
+        let mut raw = Raw::connect(bastion.port());
+        raw.greet();
+        raw.send(&Offer::default().payload()).unwrap();
+        raw.hear_kind(msg::KEXINIT);
+        let packet = raw.packet(&share);
+        raw.say(&packet[..how_much.min(packet.len())]).unwrap();
+        raw
+    };
+    for round in 0..50 {
+        // Nothing of a share, half of it, and all of it, which is answered and never confirmed.
+        let unfinished = [begun(0), begun(20), begun(usize::MAX)];
+        if round % 25 == 0 {
+            Raw::connect(bastion.port()).expect_end(SHORT);
+            comes_in(&ana, "127.0.0.2");
+        }
+        drop(unfinished);
+        within(SHORT, "a place", || {
+            let mut stream = TcpStream::connect(("127.0.0.1", bastion.port())).ok()?;
+            // Greeted, or hung up on.
+            stream.read_exact(&mut [0]).ok()
+        });
+    }
+    comes_in(&ana, "127.0.0.1");
+    bastion.grows_less_than(before, GROWTH_KIB_MAX, SECOND);
 }
 
 #[test]

@@ -21,7 +21,10 @@ fn a_shell_on_a_terminal_works_and_is_recorded() {
     assert_eq!(ssh.done(SHORT).code, Some(4));
 
     let session = house().last_session_of("ada");
-    assert_eq!((session["channel"].as_str(), session["state"].as_str()), (Some("shell"), Some("finished")));
+    assert_eq!(
+        (session["channel"].as_str(), session["state"].as_str()),
+        (Some("terminal"), Some("finished"))
+    );
     let (header, events) = house().cast(session["id"].as_str().unwrap());
     assert_eq!(
         (header["version"].as_u64(), header["width"].as_u64(), header["height"].as_u64()),

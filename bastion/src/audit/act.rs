@@ -78,6 +78,13 @@ pub enum Act {
         /// Why.
         why: String,
     },
+    /// Too many proofs of an address failed: it is turned away until the minute is over.
+    SourceTurnedAway {
+        /// From where the last of them came.
+        source: SocketAddr,
+        /// How many failed.
+        failed: usize,
+    },
     /// A key signs its owner in from now on.
     KeyBound {
         /// Its owner.

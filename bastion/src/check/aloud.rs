@@ -39,11 +39,12 @@ pub fn settings(settings: &Settings) -> Vec<String> {
         format!("Key exchanges: {}.", names(&kex)),
         format!("Clients may set the variables {}.", names(&env)),
         format!(
-            "At most {} connections wait to sign in, {} of one address, each {} ({} while its owner is at the provider).",
+            "At most {} connections wait to sign in, {} of one address, each {} ({} while its owner is at the provider); an address whose proofs fail {} times in a minute is turned away until that is over.",
             limits.unauthenticated,
             limits.unauthenticated_per_address,
             time(limits.login_grace),
-            time(limits.sign_in_grace)
+            time(limits.sign_in_grace),
+            limits.failed_proofs
         ),
         format!(
             "A session that policy does not allow any more is warned, and ends after {}; a connection has at most {} channels, {} attempts to sign in and {} offers of a key; a person {} connections and {} sessions; a session {} variables.",

@@ -29,6 +29,17 @@ pub(super) fn no_binding(policy: &Policy, principal: &Principal, now: i64) -> Op
 }
 
 impl SignIn {
+    /// Whether a sign-in has failed here and no other was begun: there is nothing more to wait for.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.state, State::Over { .. })
+    }
+
+    /// How many proofs have failed since this was asked last: certificates of ours that do not hold, and sign-ins that
+    /// were denied or were somebody else's. Not those that were left, or failed for the provider's sake or for ours.
+    pub fn take_failed(&mut self) -> usize {
+        std::mem::take(&mut self.failed)
+    }
+
     /// Whether policy lets the key sign in without its owner's doing.
     pub(super) fn may_sign_in_alone(&mut self, proof: &KeyProof, binding: &Binding, now: i64) -> bool {
         let bound = Proof::Bound(proof.clone(), binding.clone());

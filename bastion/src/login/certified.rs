@@ -167,6 +167,7 @@ impl SignIn {
     /// Shuts the connection's other ways in, and tells log and trail why. The caller is told nothing.
     fn bar(&mut self, certificate: &Certificate, fault: &str) {
         self.certificates.is_barred = true;
+        self.failed += 1;
         self.state = State::Over { prompts: None };
         self.is_refusal_written = true;
         let fingerprint = |key: &KeyData| key.fingerprint(HashAlg::Sha256).to_string();

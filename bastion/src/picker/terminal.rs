@@ -60,7 +60,7 @@ async fn pick_now(tty: File, offer: Offer) -> io::Result<Pick> {
     let mut screen = Screen::take(&tty)?;
     // Unchecked means that it need not be a pipe: any file that can be waited for will do.
     let mut tty = Receiver::from_file_unchecked(tty)?;
-    let mut typed = [0; 1024];
+    let (mut typed, mut used) = ([0; 1024], 0);
     let mut escaped = false;
     loop {
         screen.draw(&mut list)?;
@@ -69,10 +69,13 @@ async fn pick_now(tty: File, offer: Offer) -> io::Result<Pick> {
                 // Nothing means that the terminal is gone.
                 let Some(read @ [_, ..]) = typed.get(..length?) else { return Ok(left()) };
                 match hear(&mut list, &mut keys, read, &mut escaped) {
-                    (Outcome::Picked(name, login), rest) => {
-                        return Ok(Pick { chosen: Some((name, login)), typed_ahead: rest.to_vec() });
+                    (Outcome::Picked(name, login), more) => {
+                        return Ok(Pick { chosen: Some((name, login)), used: used + more });
                     }
-                    (outcome, _) => outcome,
+                    (outcome, more) => {
+                        used += more;
+                        outcome
+                    }
                 }
             }
             () = tokio::time::sleep(ESCAPE), if escaped => list.hear(Key::Leave),
@@ -85,21 +88,21 @@ async fn pick_now(tty: File, offer: Offer) -> io::Result<Pick> {
 }
 
 fn left() -> Pick {
-    Pick { chosen: None, typed_ahead: Vec::new() }
+    Pick { chosen: None, used: 0 }
 }
 
-/// Hears bytes up to the one that ends it; answers what is left of them, and whether they end in an Escape.
-fn hear<'b>(list: &mut List, keys: &mut Keys, bytes: &'b [u8], escaped: &mut bool) -> (Outcome, &'b [u8]) {
+/// Hears bytes up to the one that ends it; answers how many those are, and whether they end in an Escape.
+fn hear(list: &mut List, keys: &mut Keys, bytes: &[u8], escaped: &mut bool) -> (Outcome, usize) {
     for (at, byte) in bytes.iter().enumerate() {
         let heard = keys.hear(*byte);
         *escaped = heard == Heard::Escape;
         let Heard::Key(key) = heard else { continue };
         match list.hear(key) {
             Outcome::On => {}
-            over => return (over, bytes.get(at + 1..).unwrap_or_default()),
+            over => return (over, at + 1),
         }
     }
-    (Outcome::On, &[])
+    (Outcome::On, bytes.len())
 }
 
 /// The terminal, in raw mode and on its alternate screen, until this is dropped.

@@ -28,6 +28,9 @@ pub struct Limits {
     /// Keys that one connection may offer.
     #[serde(deserialize_with = "positive")]
     pub key_offers: usize,
+    /// Proofs of one address that may fail in a minute, before it is turned away.
+    #[serde(deserialize_with = "positive")]
+    pub failed_proofs: usize,
     /// Channels open at once, of one connection.
     #[serde(deserialize_with = "positive")]
     pub channels_per_connection: usize,
@@ -40,6 +43,9 @@ pub struct Limits {
     /// How long a session that policy does not allow any more goes on, after it was told so; 0 is not at all.
     #[serde(deserialize_with = "duration")]
     pub warning: Duration,
+    /// The list of targets is closed when nothing is typed for so long.
+    #[serde(deserialize_with = "some_time")]
+    pub list_idle: Duration,
     /// Variables of one session.
     #[serde(deserialize_with = "variables")]
     pub env: usize,
@@ -54,10 +60,12 @@ impl Default for Limits {
             unauthenticated_per_address: 20,
             attempts: 10,
             key_offers: 20,
+            failed_proofs: 5,
             channels_per_connection: 32,
             connections_per_person: 250,
             sessions_per_person: 200,
             warning: Duration::from_secs(60),
+            list_idle: Duration::from_secs(600),
             env: 32,
         }
     }

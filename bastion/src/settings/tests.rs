@@ -109,10 +109,12 @@ unauthenticated = 1
 unauthenticated_per_address = 2
 attempts = 3
 key_offers = 4
+failed_proofs = 7
 connections_per_person = 9
 channels_per_connection = 5
 sessions_per_person = 6
 warning = "0s"
+list_idle = "5m"
 env = 0
 [recording]
 durability = "synced"
@@ -150,6 +152,7 @@ connect_timeout = "3s"
     assert_eq!(settings.ssh.host_keys, [bench.path("host")]);
     assert_eq!(settings.limits.sign_in_grace.as_secs(), 300);
     assert_eq!((settings.limits.unauthenticated, settings.limits.env), (1, 0));
+    assert_eq!((settings.limits.failed_proofs, settings.limits.list_idle.as_secs()), (7, 300));
     assert_eq!(settings.recording.durability, Durability::Synced);
     assert_eq!((settings.log.format, settings.log.filter.as_str()), (LogFormat::Json, "debug"));
     let web1 = settings.targets.get(&name("web1")).unwrap();
