@@ -98,7 +98,9 @@ pub const POLICY_CHANGED: &str = "policy was changed and does not allow it any m
 
 /// A refusal takes this long, whatever its reason, so that its time tells nothing.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
-/// How often a silent client is asked whether it is still there, and how often it may not answer.
+/// How long after the last moment of a sign-in a silent client is asked whether it is still there, and how often it may not
+/// answer. OpenSSH takes the question for an error while it signs in, so it must not come before; a machine that is
+/// gone is noticed sooner, by its kernel's silence (server.rs).
 const KEEPALIVE: (Duration, usize) = (Duration::from_secs(30), 3);
 /// Bytes of an SSH packet's payload at most.
 const PACKET_BYTES_MAX: u32 = 32 * 1024;
@@ -282,7 +284,9 @@ fn ssh_config(settings: &Settings, host_keys: &[PrivateKey], preferred: Preferre
         preferred,
         max_auth_attempts: settings.limits.attempts,
         inactivity_timeout: None, // it would end idle sessions; policy has a limit of its own for those
-        keepalive_interval: Some(KEEPALIVE.0),
+        keepalive_interval: Some(
+            settings.limits.sign_in_grace.max(settings.limits.login_grace) + KEEPALIVE.0,
+        ),
         keepalive_max: KEEPALIVE.1,
         ..server::Config::default()
     }

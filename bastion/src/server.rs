@@ -7,6 +7,7 @@ mod exchanges;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use russh::server;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -27,6 +28,11 @@ use crate::{
 
 use exchanges::{Exchanges, Exchanging};
 
+/// A client's machine that answers nothing for so long is asked by the kernel whether it is still there, three times.
+const STILL_THERE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(30))
+    .with_interval(Duration::from_secs(30))
+    .with_retries(3);
 /// How long accepting pauses when it fails, which it does while file handles are exhausted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long open sessions are given to end at a shutdown.
@@ -106,6 +112,9 @@ async fn greet(
     place: Place,
     exchanges: Exchanges,
 ) {
+    if let Err(fault) = SockRef::from(&stream).set_tcp_keepalive(&STILL_THERE) {
+        tracing::debug!(%source, "keepalive: {fault}");
+    }
     if let Err(fault) = stream.set_nodelay(true) {
         tracing::debug!(%source, "nodelay: {fault}");
     }
