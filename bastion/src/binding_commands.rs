@@ -223,6 +223,9 @@ async fn release(settings: &Settings, name: &Name) -> Result<Option<NameOwner>, 
         let was: Option<Option<NameOwner>> = client.ask_for(&Request::Release { name: name.to_string() })?;
         return Ok(was.flatten());
     }
+    if !store(settings)?.is_owned(name).map_err(stored)? {
+        return Ok(None);
+    }
     revoke(settings, Some(name.clone()), None).await?;
     let act = Act::NameReleased { name: name.folded().to_string(), by: By::me() };
     write_as_command(settings, &[act]).await?;

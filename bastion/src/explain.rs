@@ -137,7 +137,7 @@ fn length(text: &str) -> Result<Duration, String> {
 /// A moment, and not a day: policy asks for hours.
 fn at(text: &str) -> Result<Timestamp, String> {
     text.parse().map_err(|_| {
-        "no time with its zone; write 2026-11-21T23:00:00Z or 2026-11-21T23:00:00+01:00, or leave it out for now"
+        "no time with its zone; write 2026-11-21T23:00:00Z or 2026-11-21T23:00:00+01:00, or leave it out to mean this moment"
             .to_owned()
     })
 }

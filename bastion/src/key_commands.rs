@@ -112,6 +112,7 @@ pub async fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
         KeyCommand::List { json } => list(&Vault::list(&settings.vault())?, *json, out)?,
         KeyCommand::New { name } => {
             not_a_successor(name)?;
+            Vault::may_be_called(name)?;
             is_free(&settings, name)?;
             let (mut vault, _) = open_vault(&settings)?;
             let key = Vault::fresh_key(name)?;
@@ -124,6 +125,7 @@ pub async fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
         KeyCommand::Retire { name } => retire(&settings, name, out).await?,
         KeyCommand::Import { name, file } => {
             not_a_successor(name)?;
+            Vault::may_be_called(name)?;
             is_free(&settings, name)?;
             let (mut vault, _) = open_vault(&settings)?;
             let key = Vault::read_key(&secret_file::read(file)?).map_err(|fault| in_file(file, &fault))?;
@@ -176,6 +178,7 @@ fn is_free(settings: &Settings, name: &str) -> Result<(), Failure> {
 
 async fn rotate(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Failure> {
     known(settings, name)?;
+    Vault::may_be_rotated(name)?;
     let (mut vault, _) = open_vault(settings)?;
     let next = successor(name);
     if vault.successor_of(name).is_some() {

@@ -208,6 +208,8 @@ pub struct SignIn {
     name: Option<Name>,
     flows: u32,
     is_refusal_written: bool,
+    /// It has bound its key itself, just now.
+    has_bound: bool,
     /// Proofs that failed and were not told of yet.
     failed: usize,
     newly_bound: Option<NewKey>,
@@ -227,6 +229,7 @@ impl SignIn {
             name: None,
             flows: 0,
             is_refusal_written: false,
+            has_bound: false,
             failed: 0,
             newly_bound: None,
             kept: None,
@@ -255,11 +258,10 @@ impl SignIn {
 
     /// Whether she still may: a binding can have been revoked between the proof of its key and now. In doubt she may not.
     pub fn still_holds(&self) -> bool {
-        let State::SignedIn { principal, bound: true } = &self.state else {
-            return self.principal().is_some();
-        };
+        let State::SignedIn { principal, bound } = &self.state else { return false };
         let key = principal.key.as_deref().unwrap_or_default();
-        matches!(self.login.bindings.find(key, self.login.clock.now()), Ok(Some(binding))
+        !(*bound || self.has_bound)
+            || matches!(self.login.bindings.find(key, self.login.clock.now()), Ok(Some(binding))
             if (&binding.issuer, &binding.subject, binding.created_at, &binding.groups)
                 == (&principal.issuer, &principal.subject, principal.signed_in_at, &principal.groups))
     }

@@ -93,6 +93,9 @@ impl House {
     /// # Errors
     /// As [`House::revoke`].
     pub async fn release(&self, by: By, name: &Name) -> Result<Option<NameOwner>, RevokeFault> {
+        if !self.login.bindings().is_owned(name)? {
+            return Ok(None);
+        }
         self.revoke(by.clone(), Which { user: Some(name.clone()), ..Which::default() }).await?;
         release(self.login.bindings(), &self.audit, by, name).await
     }
@@ -131,6 +134,9 @@ pub async fn release(
     by: By,
     name: &Name,
 ) -> Result<Option<NameOwner>, RevokeFault> {
+    if !bindings.is_owned(name)? {
+        return Ok(None);
+    }
     audit.write(Act::NameReleased { name: name.folded().to_string(), by }).await?;
     Ok(bindings.release(name)?)
 }

@@ -142,7 +142,8 @@ pub fn instant(text: &str) -> Result<Timestamp, String> {
     if let Ok(at) = text.parse::<Zoned>() {
         return Ok(at.timestamp());
     }
-    if let Ok(day) = text.parse::<civil::Date>() {
+    // A time of day without its zone is none of these: taken as the day alone it would say more than was asked.
+    if let (Ok(day), false) = (text.parse::<civil::Date>(), text.contains(['T', 't', ' '])) {
         let begin = day.to_zoned(jiff::tz::TimeZone::system()).map_err(|_| wrong())?;
         return Ok(begin.timestamp());
     }

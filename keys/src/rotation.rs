@@ -20,15 +20,24 @@ impl Vault {
         self.rotate_to(name, &Vault::fresh_key(name)?)
     }
 
+    /// Whether a key of this name may have a successor: for who must say so before one is made.
+    ///
+    /// # Errors
+    /// If it is the host key, or a successor itself.
+    pub fn may_be_rotated(name: &str) -> Result<(), VaultFault> {
+        match name == HOST_KEY || name.ends_with(SUCCESSOR) {
+            true => Err(VaultFault::NotRotated { name: name.into() }),
+            false => Vault::may_be_called(&successor(name)),
+        }
+    }
+
     /// Takes this key as the successor of a key.
     ///
     /// # Errors
     /// As [`Vault::rotate`].
     pub fn rotate_to(&mut self, name: &str, next: &PrivateKey) -> Result<PublicKey, VaultFault> {
         self.public(name)?;
-        if name == HOST_KEY || name.ends_with(SUCCESSOR) {
-            return Err(VaultFault::NotRotated { name: name.into() });
-        }
+        Vault::may_be_rotated(name)?;
         self.put(&successor(name), next)
     }
 

@@ -97,6 +97,14 @@ impl Vault {
         self.put(name, &Vault::fresh_key(name)?)
     }
 
+    /// Whether a key may be called so: for who must say so before it is made.
+    ///
+    /// # Errors
+    /// If it is no name of a key.
+    pub fn may_be_called(name: &str) -> Result<(), VaultFault> {
+        check_name(Kind::Key, name)
+    }
+
     /// A new Ed25519 key, which is in no vault yet: for who must say which one it is before it is kept.
     ///
     /// # Errors

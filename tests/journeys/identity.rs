@@ -148,7 +148,12 @@ fn commands_that_change_something_are_in_the_trail_whether_or_not_a_server_runs(
     let ana = bastion.caller("ana");
     bastion.caller("bea");
     bastion.command(&["key", "new", "one"]).expect_ok("key new");
+    let refused = [["key", "new", "bad name"], ["key", "rotate", "host"], ["names", "release", "nobody"]];
+    // What is refused has not happened: the trail below has none of it.
+    let are_refused = || refused.iter().all(|command| bastion.command(command).code == Some(1));
+    assert!(are_refused(), "by a server");
     bastion.stop();
+    assert!(are_refused(), "without one");
     bastion.command(&["key", "new", "two"]).expect_ok("key new");
     assert_eq!(
         bastion.command(&["key", "new", "two"]).code,

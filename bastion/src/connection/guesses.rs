@@ -9,8 +9,9 @@ use crate::audit::Act;
 
 /// Keys that were offered and not proven so far.
 ///
-/// russh says nothing of a signature that does not hold. But who has shown one begins anew with the key, which nobody
-/// has a reason to do whose signature held, or who had none to give.
+/// russh says nothing of a signature that does not hold. But who has shown one begins anew with the key, which a client
+/// whose signature held has no reason to do. One that has none to give may: OpenSSH in batch mode with a key under a
+/// passphrase and a certificate beside it offers both, which russh tells as one key, and that counts as one failed proof.
 #[derive(Default)]
 pub(super) struct Unproven(HashSet<String>);
 

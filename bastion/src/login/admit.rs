@@ -72,14 +72,15 @@ impl SignIn {
         self.take_name(&principal, now).await?;
         let is_kept = !self.login.settings.recheck.is_zero();
         self.kept = refresh.filter(|_| is_kept).map(|token| Kept::new(audit::person(&principal), token, now));
+        self.has_bound = false;
         let length = self.login.settings.binding.min(terms.binding.unwrap_or(Duration::MAX));
         if let Some(why) = &terms.no_binding {
             tracing::info!(source = %self.source, name = %principal.name, key = principal.key, "no key is bound: {why}");
         } else if let Some(key) = key.filter(|_| !length.is_zero()) {
             let binding = Binding::new(key.fingerprint.clone(), &principal, length);
-            let is_bound = self.bind(binding, &principal, now).await?;
+            self.has_bound = self.bind(binding, &principal, now).await?;
             // Not before the new one is on the disk, or she could be left with none.
-            if is_bound && terms.one_key.is_some() {
+            if self.has_bound && terms.one_key.is_some() {
                 self.end_others(&key.fingerprint, &principal, now).await;
             }
         }

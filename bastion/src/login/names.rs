@@ -83,6 +83,14 @@ impl Bindings {
         self.names.iter().map(|pair| Ok(serde_json::from_slice(&pair?.1)?)).collect()
     }
 
+    /// Whether a name is somebody's, also of an owner who cannot be read.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn is_owned(&self, name: &Name) -> Result<bool, StoreFault> {
+        Ok(self.names.contains_key(name.folded().as_str())?)
+    }
+
     /// Lets a name be anybody's again; answers whose it was.
     ///
     /// # Errors

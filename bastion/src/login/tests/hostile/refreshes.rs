@@ -135,3 +135,16 @@ async fn a_provider_that_hangs_when_asked_again_delays_one_call_by_ten_seconds_a
     assert!(matches!(bench.caller().key_proven("alice", &key(1)).await, KeyAnswer::Success(_)));
     assert_eq!(provider.refreshed_with().len(), before, "it is left alone for a while");
 }
+
+#[tokio::test]
+async fn a_key_that_is_revoked_as_soon_as_it_is_bound_lets_nobody_stay() {
+    let now = Clock::system().now();
+    let provider = Hostile::start(Fault::Nothing, now);
+    let bench = bench_at(&provider, now);
+    let mut caller = bench.caller();
+    caller.key_proven("alice", &key(1)).await;
+    assert!(matches!(sign_in(&mut caller, "alice").await.1, InteractiveAnswer::Success(_)));
+    assert!(caller.still_holds());
+    bench.login.bindings.revoke(&[fingerprint(&key(1))]).unwrap();
+    assert!(!caller.still_holds());
+}
