@@ -30,7 +30,7 @@ use crate::{
 };
 
 pub use act::{Act, By, FileSum, certificate, person};
-pub use command::{AuditArgs, run, write_as_command};
+pub use command::{AuditArgs, run, write_as_command, write_into_store};
 
 use act::Entry;
 

@@ -2,25 +2,27 @@
 
 use std::io::Write;
 
-use archive::control::{Client, ControlFault, Request, SOCKET};
+use archive::control::Request;
 use gate::Name;
 use serde_json::{Value, json};
 
 use crate::{
-    audit::{Act, By, write_as_command},
+    audit::{Act, By, write_into_store},
     failure::Failure,
+    fingerprint,
     login::{Binding, Bindings, ListedBinding, NameOwner},
     own_keys,
+    place::{Place, PlaceArgs},
     revoke::{Revoked, Which},
-    sessions::{local, printable, rfc3339},
-    settings::{Settings, SettingsArgs},
+    sessions::printable,
+    times::{local_s, rfc3339_s},
 };
 
 /// `bastion bindings`
 #[derive(Debug, clap::Args)]
 pub struct BindingsArgs {
     #[command(flatten)]
-    settings: SettingsArgs,
+    place: PlaceArgs,
     #[command(subcommand)]
     command: BindingsCommand,
 }
@@ -47,12 +49,13 @@ pub enum BindingsCommand {
 
 /// Which.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("which").args(["user", "key", "all"]).required(true).multiple(true))]
 pub struct RevokeArgs {
     /// All keys of this person
-    #[arg(long, required_unless_present_any = ["key", "all"])]
+    #[arg(long)]
     user: Option<Name>,
     /// The key with this fingerprint
-    #[arg(long, value_name = "SHA256:...")]
+    #[arg(long, value_name = "SHA256:...", value_parser = fingerprint::read)]
     key: Option<String>,
     /// Every key of everybody
     #[arg(long, conflicts_with_all = ["user", "key"])]
@@ -66,7 +69,7 @@ pub struct RevokeArgs {
 #[derive(Debug, clap::Args)]
 pub struct NamesArgs {
     #[command(flatten)]
-    settings: SettingsArgs,
+    place: PlaceArgs,
     #[command(subcommand)]
     command: NamesCommand,
 }
@@ -100,22 +103,26 @@ pub enum NamesCommand {
 /// # Errors
 /// If neither a server nor the store answers.
 pub async fn bindings(args: &BindingsArgs, out: &mut dyn Write) -> Result<u8, Failure> {
-    let settings = args.settings.load()?;
+    let place = args.place.find()?;
     match &args.command {
         BindingsCommand::List { user, json } => {
-            let mut all: Vec<ListedBinding> = match server(&settings) {
+            let mut all: Vec<ListedBinding> = match place.client()? {
                 Some(mut client) => client.ask_for(&Request::Bindings)?.unwrap_or_default(),
-                None => listed(&settings)?,
+                None => listed(&place)?,
             };
             let is_hers = |name: &Name| user.as_ref().is_none_or(|user| user.folded() == name.folded());
             all.retain(|listed| is_hers(&listed.binding.name));
             let order =
                 |ListedBinding { binding, .. }: &ListedBinding| (binding.name.clone(), binding.created_at);
             all.sort_by_key(order);
-            write!(out, "{}", if *json { bindings_json(&all) } else { bindings_table(&all) })?;
+            match (json, all.is_empty()) {
+                (true, _) => write!(out, "{}", bindings_json(&all))?,
+                (false, true) => writeln!(out, "no key signs anybody in at {}", place.data().display())?,
+                (false, false) => write!(out, "{}", bindings_table(&all))?,
+            }
         }
         BindingsCommand::Revoke(args) => {
-            let revoked = revoke(&settings, args.user.clone(), args.key.clone()).await?;
+            let revoked = revoke(&place, args.user.clone(), args.key.clone()).await?;
             match args.json {
                 true => writeln!(out, "{}", json!(revoked))?,
                 false => write!(out, "{}", revoked_text(&revoked))?,
@@ -133,19 +140,28 @@ pub async fn bindings(args: &BindingsArgs, out: &mut dyn Write) -> Result<u8, Fa
 /// # Errors
 /// As [`bindings`].
 pub async fn names(args: &NamesArgs, out: &mut dyn Write) -> Result<u8, Failure> {
-    let settings = args.settings.load()?;
+    let place = args.place.find()?;
     match &args.command {
         NamesCommand::List { json } => {
-            let all: Vec<NameOwner> = match server(&settings) {
+            let all: Vec<NameOwner> = match place.client()? {
                 Some(mut client) => client.ask_for(&Request::Names)?.unwrap_or_default(),
-                None => store(&settings)?.owners().map_err(stored)?,
+                None => store(&place)?
+                    .map(|store| store.owners().map_err(stored))
+                    .transpose()?
+                    .unwrap_or_default(),
             };
-            write!(out, "{}", if *json { names_json(&all) } else { names_table(&all) })?;
+            match (json, all.is_empty()) {
+                (true, _) => write!(out, "{}", names_json(&all))?,
+                (false, true) => {
+                    writeln!(out, "no name belongs to anybody yet at {}", place.data().display())?
+                }
+                (false, false) => write!(out, "{}", names_table(&all))?,
+            }
         }
         NamesCommand::Release { names, json } => {
             let mut released = Vec::new();
             for name in names {
-                let was = release(&settings, name).await?;
+                let was = release(&place, name).await?;
                 released.push((name, was.is_some()));
             }
             if *json {
@@ -190,19 +206,20 @@ fn revoked_text(Revoked { keys, connections }: &Revoked) -> String {
 }
 
 /// The bindings of a bastion that does not run, with what its policy file makes of them.
-fn listed(settings: &Settings) -> Result<Vec<ListedBinding>, Failure> {
+fn listed(place: &Place<'_>) -> Result<Vec<ListedBinding>, Failure> {
+    let Some(store) = store(place)? else { return Ok(Vec::new()) };
     let now = crate::house::now();
-    let (policy, _) = own_keys::policy(settings)?;
-    let all = store(settings)?.all(now).map_err(stored)?;
+    let (policy, _) = own_keys::policy(&place.settings()?)?;
+    let all = store.all(now).map_err(stored)?;
     Ok(all.into_iter().map(|binding| binding.listed(&policy, now)).collect())
 }
 
-async fn revoke(settings: &Settings, user: Option<Name>, key: Option<String>) -> Result<Revoked, Failure> {
-    if let Some(mut client) = server(settings) {
+async fn revoke(place: &Place<'_>, user: Option<Name>, key: Option<String>) -> Result<Revoked, Failure> {
+    if let Some(mut client) = place.client()? {
         let request = Request::Revoke { user: user.map(|user| user.to_string()), key };
         return Ok(client.ask_for(&request)?.unwrap_or_default());
     }
-    let bindings = store(settings)?;
+    let Some(bindings) = store(place)? else { return Ok(Revoked::default()) };
     let which = Which { user, person: None, key };
     let found: Vec<Binding> = bindings.all(crate::house::now()).map_err(stored)?;
     let found: Vec<Binding> = found.into_iter().filter(|binding| which.is_binding(binding)).collect();
@@ -211,38 +228,34 @@ async fn revoke(settings: &Settings, user: Option<Name>, key: Option<String>) ->
         key: binding.fingerprint.clone(),
         by: By::me(),
     };
-    write_as_command(settings, &found.iter().map(revoked).collect::<Vec<_>>()).await?;
+    if found.is_empty() {
+        return Ok(Revoked::default());
+    }
+    write_into_store(place.data(), &found.iter().map(revoked).collect::<Vec<_>>()).await?;
     let keys: Vec<String> = found.into_iter().map(|binding| binding.fingerprint).collect();
     bindings.revoke(&keys).map_err(stored)?;
     Ok(Revoked { keys, connections: 0 })
 }
 
 /// Whose it was.
-async fn release(settings: &Settings, name: &Name) -> Result<Option<NameOwner>, Failure> {
-    if let Some(mut client) = server(settings) {
+async fn release(place: &Place<'_>, name: &Name) -> Result<Option<NameOwner>, Failure> {
+    if let Some(mut client) = place.client()? {
         let was: Option<Option<NameOwner>> = client.ask_for(&Request::Release { name: name.to_string() })?;
         return Ok(was.flatten());
     }
-    if !store(settings)?.is_owned(name).map_err(stored)? {
-        return Ok(None);
+    match store(place)? {
+        Some(store) if store.is_owned(name).map_err(stored)? => {}
+        _ => return Ok(None),
     }
-    revoke(settings, Some(name.clone()), None).await?;
+    revoke(place, Some(name.clone()), None).await?;
     let act = Act::NameReleased { name: name.folded().to_string(), by: By::me() };
-    write_as_command(settings, &[act]).await?;
-    store(settings)?.release(name).map_err(stored)
+    write_into_store(place.data(), &[act]).await?;
+    store(place)?.map_or(Ok(None), |store| store.release(name).map_err(stored))
 }
 
-fn server(settings: &Settings) -> Option<Client> {
-    Client::connect(&settings.data.join(SOCKET)).ok()
-}
-
-fn store(settings: &Settings) -> Result<Bindings, Failure> {
-    let folder = settings.data.join("state");
-    if !folder.exists() {
-        let what = format!("nobody has signed in here yet: there is no {}", folder.display());
-        return Err(Failure::new(what, "--data FOLDER or --config FILE"));
-    }
-    Bindings::open(&folder).map_err(stored)
+/// What is known of people where no server runs; none if nobody has signed in yet.
+fn store(place: &Place<'_>) -> Result<Option<Bindings>, Failure> {
+    place.state()?.map(|folder| Bindings::open(&folder).map_err(stored)).transpose()
 }
 
 fn stored(fault: impl std::fmt::Display) -> Failure {
@@ -250,18 +263,9 @@ fn stored(fault: impl std::fmt::Display) -> Failure {
     Failure::new(what, "run this as the owner of the data folder, while no other command uses it")
 }
 
-impl From<ControlFault> for Failure {
-    fn from(fault: ControlFault) -> Self {
-        Failure::new(fault, "see whether the server runs, and look at its log")
-    }
-}
-
-fn counted(count: usize, what: &str) -> String {
+/// `1 key`, `2 keys`.
+pub fn counted(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
-}
-
-fn micros(seconds: i64) -> u64 {
-    u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000_000)
 }
 
 fn bindings_json(all: &[ListedBinding]) -> String {
@@ -269,11 +273,11 @@ fn bindings_json(all: &[ListedBinding]) -> String {
         json!({
             "key": binding.fingerprint,
             "person": binding.person(),
-            "since": rfc3339(micros(binding.created_at)),
-            "until": rfc3339(micros(binding.expires_at)),
-            "alone_until": alone_until.map(|until| rfc3339(micros(until))),
+            "since": rfc3339_s(binding.created_at),
+            "until": rfc3339_s(binding.expires_at),
+            "alone_until": alone_until.map(rfc3339_s),
             "why_not_alone": why,
-            "last_used": rfc3339(micros(binding.last_used_at)),
+            "last_used": rfc3339_s(binding.last_used_at),
             "source": binding.source,
         })
     });
@@ -281,13 +285,10 @@ fn bindings_json(all: &[ListedBinding]) -> String {
 }
 
 fn bindings_table(all: &[ListedBinding]) -> String {
-    if all.is_empty() {
-        return "no key signs anybody in\n".into();
-    }
     let line = |ListedBinding { binding, alone_until, why }: &ListedBinding| {
-        let [since, used] = [binding.created_at, binding.last_used_at].map(|at| local(micros(at)));
+        let [since, used] = [binding.created_at, binding.last_used_at].map(local_s);
         let until = match alone_until {
-            Some(until) => format!("until {}", local(micros(*until))),
+            Some(until) => format!("until {}", local_s(*until)),
             None => format!("not alone: {}", why.as_deref().unwrap_or("policy")),
         };
         let Binding { name, fingerprint, source, .. } = binding;
@@ -300,20 +301,17 @@ fn names_json(all: &[NameOwner]) -> String {
     let told = all.iter().map(|owner| {
         json!({
             "name": owner.name, "issuer": owner.issuer, "subject": owner.subject,
-            "since": rfc3339(micros(owner.since)),
+            "since": rfc3339_s(owner.since),
         })
     });
     format!("{}\n", Value::Array(told.collect()))
 }
 
 fn names_table(all: &[NameOwner]) -> String {
-    if all.is_empty() {
-        return "no name belongs to anybody yet\n".into();
-    }
     let line = |owner: &NameOwner| {
         let NameOwner { name, issuer, subject, since, .. } = owner;
         let (subject, issuer) = (printable(subject), printable(issuer));
-        format!("{name:16}  {subject} at {issuer}  since {}\n", local(micros(*since)))
+        format!("{name:16}  {subject} at {issuer}  since {}\n", local_s(*since))
     };
     all.iter().map(line).collect()
 }

@@ -4,7 +4,13 @@ mod aloud;
 mod modes;
 mod sign_in;
 
-use std::{fs, io::Write, os::unix::fs::MetadataExt, path::Path, time::SystemTime};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use gate::{Policy, Target};
 use keys::{HOST_KEY, Vault, secret_file, successor};
@@ -14,6 +20,7 @@ use crate::{
     failure::Failure,
     own_keys, pins,
     settings::{Password, Settings, SettingsArgs, TargetSettings},
+    times::local_s,
 };
 
 /// `bastion check`
@@ -159,17 +166,17 @@ impl Report {
         for key in vault.keys().unwrap_or_default() {
             let Some((_, made_at)) = vault.successor_of(&key.name) else { continue };
             let ends = made_at + settings.keys.overlap;
-            let day =
-                jiff::Timestamp::try_from(ends).map_or(String::new(), |at| at.strftime("%F").to_string());
+            let since_1970 = ends.duration_since(UNIX_EPOCH).unwrap_or_default();
+            let end = local_s(i64::try_from(since_1970.as_secs()).unwrap_or(i64::MAX));
             let (name, way_out) = (&key.name, format!("bastion key retire {}", key.name));
             match ends > SystemTime::now() {
                 true => self.settings.push(format!(
-                    "Key {name:?} is being replaced by {:?}: both are offered until {day}.",
+                    "Key {name:?} is being replaced by {:?}: both are offered until {end}.",
                     successor(name)
                 )),
                 false => self.warn(
                     format!(
-                        "key {name:?} is offered no more since {day}: {:?} takes its place",
+                        "key {name:?} is offered no more since {end}: {:?} takes its place",
                         successor(name)
                     ),
                     way_out,
@@ -185,7 +192,11 @@ impl Report {
         if !target.weak_algorithms.is_empty() {
             self.warn(
                 format!(
-                    "target {name} is offered weak algorithms: {}",
+                    "target {name} is offered {}: {}",
+                    match target.weak_algorithms.names().len() {
+                        1 => "a weak algorithm",
+                        _ => "weak algorithms",
+                    },
                     target.weak_algorithms.names().join(", ")
                 ),
                 "update its SSH server, then take weak_algorithms out",

@@ -1,7 +1,7 @@
 //! The commands, and the one place where a failure is printed.
 
 use std::{
-    io::{self, BufRead, IsTerminal},
+    io::{self, BufRead, IsTerminal, Write},
     process::ExitCode,
 };
 
@@ -66,7 +66,7 @@ enum Command {
 
 /// Exit codes: 0 done, 1 failed, 2 usage, 4 denied.
 pub fn run() -> ExitCode {
-    let out = &mut io::stdout();
+    let out = &mut Answered(io::stdout());
     let done = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments).map(|()| 0),
         Command::Serve(arguments) => serve(&arguments),
@@ -104,12 +104,33 @@ fn target(arguments: &TargetArgs) -> Result<u8, Failure> {
         true => Some(&mut input),
         false => None,
     };
-    let mut out = io::stdout();
+    let mut out = Answered(io::stdout());
     runtime().map_err(unexplained)?.block_on(target_commands::run(arguments, input, &mut out))
 }
 
 fn wait(command: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
     runtime().map_err(unexplained)?.block_on(command)
+}
+
+/// Standard output. Who reads no further (`| head`) has read enough: the command goes on to its end, so that nothing stays
+/// half done, and its exit code says what it would have said anyway.
+struct Answered<W>(W);
+
+impl<W: Write> Write for Answered<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        unless_closed(self.0.write(bytes), bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        unless_closed(self.0.flush(), ())
+    }
+}
+
+fn unless_closed<T>(done: io::Result<T>, instead: T) -> io::Result<T> {
+    match done {
+        Err(fault) if fault.kind() == io::ErrorKind::BrokenPipe => Ok(instead),
+        done => done,
+    }
 }
 
 /// A fault that brings no way out of its own.
@@ -120,4 +141,32 @@ fn unexplained(fault: impl Into<Box<dyn std::error::Error>>) -> Failure {
 /// The runtime of everything that listens.
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails each write so.
+    struct Failing(io::ErrorKind);
+
+    impl Write for Failing {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(self.0.into())
+        }
+    }
+
+    #[test]
+    fn a_reader_who_has_gone_is_no_fault_and_a_full_disk_is_one() {
+        let write = |kind| {
+            let mut out = Answered(Failing(kind));
+            writeln!(out, "a line").and_then(|()| out.flush())
+        };
+        assert!(write(io::ErrorKind::BrokenPipe).is_ok());
+        assert_eq!(write(io::ErrorKind::StorageFull).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
 }

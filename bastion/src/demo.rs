@@ -5,7 +5,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
+    io::{self, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
@@ -122,7 +123,7 @@ async fn serve_demo(arguments: &Args, folder: &Path) -> Result<(), Failure> {
     // So that `replay -- last` finds it without being told where.
     let announcement = archive::announce(gateway.control.socket()).map_err(cannot)?;
     let listens = gateway.addresses.first().copied().unwrap_or(arguments.listen);
-    println!("{}", welcome(listens, &issuer, arguments.data.as_deref()));
+    say(&welcome(listens, &issuer, arguments.data.as_deref()));
     tokio::spawn(tell_words(issuer.words()));
     let by = serve::until_told(&mut gateway, signals).await;
     drop(announcement);
@@ -147,8 +148,12 @@ fn cannot(fault: impl std::fmt::Display) -> Failure {
 /// Each word confirms one sign-in; the next one is shown here, and nowhere else. Ends with the issuer.
 async fn tell_words(mut words: watch::Receiver<String>) {
     while words.changed().await.is_ok() {
-        println!("One-time word for the next sign-in:   {}", *words.borrow_and_update());
+        say(&format!("One-time word for the next sign-in:   {}", *words.borrow_and_update()));
     }
+}
+
+fn say(line: &str) {
+    drop(writeln!(io::stdout(), "{line}")); // whoever reads no further still wants the demo
 }
 
 /// The demo's keys: made the first time, found again in a folder that was kept.

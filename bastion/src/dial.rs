@@ -83,6 +83,8 @@ pub struct DialContext {
     pub targets: Arc<Targets>,
     /// The folder of pins.
     pub pins: PathBuf,
+    /// The folder of notes on what was opened while its key is being replaced.
+    pub opened: PathBuf,
     /// Algorithms.
     pub preferred: Preferred,
 }

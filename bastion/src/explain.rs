@@ -9,7 +9,7 @@ use std::{
 use gate::{Name, Opening, Opens, Policy, Principal, Pty, Request, Wanted};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::{failure::Failure, own_keys, settings::SettingsArgs};
+use crate::{failure::Failure, fingerprint, own_keys, settings::SettingsArgs};
 
 /// `bastion explain`
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "LEVEL")]
     acr: Option<String>,
     /// The fingerprint of her key, for rules about registered keys [default: none is known]
-    #[arg(long, value_name = "SHA256:...", value_parser = key)]
+    #[arg(long, value_name = "SHA256:...", value_parser = fingerprint::read)]
     key: Option<String>,
     /// When: 2026-11-21T23:00:00Z, in RFC 3339 with its zone [default: now]
     #[arg(long, value_name = "TIME", value_parser = at)]
@@ -140,13 +140,6 @@ fn at(text: &str) -> Result<Timestamp, String> {
         "no time with its zone; write 2026-11-21T23:00:00Z or 2026-11-21T23:00:00+01:00, or leave it out to mean this moment"
             .to_owned()
     })
-}
-
-fn key(text: &str) -> Result<String, String> {
-    match text.starts_with("SHA256:") {
-        true => Ok(text.to_owned()),
-        false => Err("no fingerprint; write SHA256:..., as ssh-keygen -lf KEY.pub prints it".to_owned()),
-    }
 }
 
 fn opening(args: &ExplainArgs) -> Result<Opening, Failure> {

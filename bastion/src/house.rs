@@ -190,6 +190,7 @@ impl House {
             overlap: rules.settings.keys.overlap,
             targets: rules.dialled.clone(),
             pins: rules.settings.pins(),
+            opened: rules.settings.opened(),
             preferred: rules.settings.ssh.preferred(),
         };
         let traffic = if terminal { Traffic::Terminal } else { Traffic::Bulk };

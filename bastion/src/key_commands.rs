@@ -2,14 +2,16 @@
 
 mod password;
 mod rekey;
+mod rotation;
 
 use std::{
     io::Write,
     path::{Path, PathBuf},
 };
 
-use keys::{HOST_KEY, KeyInfo, SUCCESSOR, Vault, VaultFault, fingerprint, secret_file, successor};
+use keys::{HOST_KEY, KeyInfo, SUCCESSOR, Vault, VaultFault, fingerprint, secret_file};
 use password::PasswordCommand;
+use rotation::Followed;
 use serde_json::json;
 
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
     failure::Failure,
     own_keys::open_vault,
     settings::{Settings, SettingsArgs},
+    times::rfc3339_s,
 };
 
 /// `bastion key`
@@ -45,6 +48,9 @@ pub enum KeyCommand {
     New {
         /// Its name
         name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Take a private key from a file into the vault
     #[command(
@@ -55,6 +61,9 @@ pub enum KeyCommand {
         name: String,
         /// The file
         file: PathBuf,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Take a key out of the vault, for good
     #[command(
@@ -63,6 +72,9 @@ pub enum KeyCommand {
     Remove {
         /// Its name
         name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Make a key's successor: both are offered to targets for a while (keys.overlap)
     #[command(
@@ -71,12 +83,23 @@ pub enum KeyCommand {
     Rotate {
         /// The key's name
         name: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Give a key's name to its successor; the old key is gone for good
-    #[command(after_help = "Example:\n  bastion key retire gateway\n  systemctl reload bastion")]
+    #[command(
+        after_help = "Example:\n  bastion key list              (which targets know the successor)\n  bastion key retire gateway\n  systemctl reload bastion\n\nRefused while a target was last opened with the old key alone. There is no way back but a backup of the vault."
+    )]
     Retire {
         /// The key's name
         name: String,
+        /// Also if targets were last opened with the old key alone: they are locked until they are given the new one
+        #[arg(long)]
+        force: bool,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Passwords for targets that take no key
     Password {
@@ -109,8 +132,8 @@ pub enum KeyCommand {
 pub async fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
     let settings = args.settings.load()?;
     match &args.command {
-        KeyCommand::List { json } => list(&Vault::list(&settings.vault())?, *json, out)?,
-        KeyCommand::New { name } => {
+        KeyCommand::List { json } => list(&settings, *json, out)?,
+        KeyCommand::New { name, json } => {
             not_a_successor(name)?;
             Vault::may_be_called(name)?;
             is_free(&settings, name)?;
@@ -118,12 +141,14 @@ pub async fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
             let key = Vault::fresh_key(name)?;
             let act = Act::KeyMade { name: name.clone(), key: fingerprint(key.public_key()), by: By::me() };
             write_as_command(&settings, &[act]).await?;
-            let public = vault.put(name, &key)?;
-            writeln!(out, "{}", public.to_openssh().unwrap_or_default())?;
+            vault.put(name, &key)?;
+            show(&settings, name, *json, out)?;
         }
-        KeyCommand::Rotate { name } => rotate(&settings, name, out).await?,
-        KeyCommand::Retire { name } => retire(&settings, name, out).await?,
-        KeyCommand::Import { name, file } => {
+        KeyCommand::Rotate { name, json } => rotation::rotate(&settings, name, *json, out).await?,
+        KeyCommand::Retire { name, force, json } => {
+            rotation::retire(&settings, name, (*force, *json), out).await?;
+        }
+        KeyCommand::Import { name, file, json } => {
             not_a_successor(name)?;
             Vault::may_be_called(name)?;
             is_free(&settings, name)?;
@@ -132,21 +157,24 @@ pub async fn run(args: &KeyArgs, out: &mut dyn Write) -> Result<u8, Failure> {
             let act =
                 Act::KeyImported { name: name.clone(), key: fingerprint(key.public_key()), by: By::me() };
             write_as_command(&settings, &[act]).await?;
-            let public = vault.put(name, &key)?;
-            writeln!(out, "{}", public.to_openssh().unwrap_or_default())?;
+            vault.put(name, &key)?;
+            show(&settings, name, *json, out)?;
         }
-        KeyCommand::Remove { name } => remove(&settings, name, out).await?,
+        KeyCommand::Remove { name, json } => remove(&settings, name, *json, out).await?,
         KeyCommand::Password { command } => password::run(&settings, command, out).await?,
         KeyCommand::Rekey { file } => rekey::run(&settings, file, out).await?,
-        KeyCommand::Show { name, json } => {
-            let key = known(&settings, name)?;
-            match json {
-                true => writeln!(out, "{}", shown(&key))?,
-                false => writeln!(out, "{}", key.public.to_openssh().unwrap_or_default())?,
-            }
-        }
+        KeyCommand::Show { name, json } => show(&settings, name, *json, out)?,
     }
     Ok(0)
+}
+
+fn show(settings: &Settings, name: &str, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let key = known(settings, name)?;
+    match json {
+        true => writeln!(out, "{}", shown(settings, &Vault::list(&settings.vault())?, &key))?,
+        false => writeln!(out, "{}", key.public.to_openssh().unwrap_or_default())?,
+    }
+    Ok(())
 }
 
 /// A fault of the file is told with its name.
@@ -176,52 +204,7 @@ fn is_free(settings: &Settings, name: &str) -> Result<(), Failure> {
     }
 }
 
-async fn rotate(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Failure> {
-    known(settings, name)?;
-    Vault::may_be_rotated(name)?;
-    let (mut vault, _) = open_vault(settings)?;
-    let next = successor(name);
-    if vault.successor_of(name).is_some() {
-        return Err(Failure::new(
-            format!("key {name:?} has a successor already"),
-            format!("bastion key retire {name}, once all targets know {next}"),
-        ));
-    }
-    let key = Vault::fresh_key(&next)?;
-    let act = Act::KeyMade { name: next, key: fingerprint(key.public_key()), by: By::me() };
-    write_as_command(settings, &[act]).await?;
-    let public = vault.rotate_to(name, &key)?;
-    writeln!(out, "{}", public.to_openssh().unwrap_or_default())?;
-    Ok(())
-}
-
-async fn retire(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Failure> {
-    let key = known(settings, name)?;
-    let next = successor(name);
-    let users = users(settings, &next);
-    if !users.is_empty() {
-        return Err(Failure::new(
-            format!("{next} would be gone, and is in use: {}", users.join(", ")),
-            format!("name {name} there: it is the same key afterwards"),
-        ));
-    }
-    let (mut vault, _) = open_vault(settings)?;
-    let Some((public, _)) = vault.successor_of(name) else {
-        return Err(Failure::new(
-            format!("key {name:?} has no successor"),
-            format!("bastion key rotate {name}"),
-        ));
-    };
-    let (old, new) = (fingerprint(&key.public), fingerprint(&public));
-    let act =
-        Act::KeyRetired { name: name.to_owned(), key: old.clone(), successor: new.clone(), by: By::me() };
-    write_as_command(settings, &[act]).await?;
-    vault.retire(name)?;
-    writeln!(out, "{name} is {new} now, and no longer {old}. A server that runs follows on SIGHUP.")?;
-    Ok(())
-}
-
-async fn remove(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<(), Failure> {
+async fn remove(settings: &Settings, name: &str, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
     let key = known(settings, name)?;
     let users = users(settings, name);
     if !users.is_empty() {
@@ -234,7 +217,11 @@ async fn remove(settings: &Settings, name: &str, out: &mut dyn Write) -> Result<
     let act = Act::KeyRemoved { name: name.to_owned(), key: fingerprint(&key.public), by: By::me() };
     write_as_command(settings, &[act]).await?;
     vault.remove(name)?;
-    writeln!(out, "Removed {name}  {}. A server that runs forgets it on SIGHUP.", fingerprint(&key.public))?;
+    let print = fingerprint(&key.public);
+    match json {
+        true => writeln!(out, "{}", json!({ "name": name, "removed": print }))?,
+        false => writeln!(out, "Removed {name}  {print}. A server that runs forgets it on SIGHUP.")?,
+    }
     Ok(())
 }
 
@@ -262,26 +249,36 @@ fn known(settings: &Settings, name: &str) -> Result<KeyInfo, Failure> {
     })
 }
 
-fn list(keys: &[KeyInfo], json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+fn list(settings: &Settings, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let keys = Vault::list(&settings.vault())?;
     if json {
-        writeln!(out, "{}", keys.iter().map(shown).collect::<serde_json::Value>())?;
+        let told = keys.iter().map(|key| shown(settings, &keys, key)).collect::<serde_json::Value>();
+        writeln!(out, "{told}")?;
         return Ok(());
     }
+    if keys.is_empty() {
+        writeln!(out, "no key is in the vault in {}", settings.vault().display())?;
+    }
     let width = keys.iter().map(|key| key.name.len()).max().unwrap_or_default();
-    for key in keys {
+    for key in &keys {
         let algorithm = key.public.algorithm();
         writeln!(out, "{:width$}  {}  {}", key.name, algorithm.as_str(), fingerprint(&key.public))?;
+        for one in Followed::all(settings, &keys, &key.name) {
+            writeln!(out, "{:width$}    {}", "", one.line())?;
+        }
     }
     Ok(())
 }
 
-fn shown(key: &KeyInfo) -> serde_json::Value {
+fn shown(settings: &Settings, keys: &[KeyInfo], key: &KeyInfo) -> serde_json::Value {
+    let targets = Followed::all(settings, keys, &key.name);
     json!({
         "name": key.name,
         "algorithm": key.public.algorithm().as_str(),
         "fingerprint": fingerprint(&key.public),
         "public": key.public.to_openssh().unwrap_or_default(),
-        "made_at": key.made_at,
+        "made_at": rfc3339_s(key.made_at.cast_signed()),
         "replaces": key.name.strip_suffix(SUCCESSOR),
+        "targets": targets.iter().map(Followed::json).collect::<Vec<_>>(),
     })
 }

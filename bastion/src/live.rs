@@ -139,6 +139,11 @@ impl<T> Live<T> {
         ended.map(|entry| drop(entry.orders.send_replace(end.clone()))).count()
     }
 
+    /// Whether one of these holders has anything open.
+    pub fn any(&self, of: impl Fn(&Holder) -> bool) -> bool {
+        self.lock().values().any(|entry| of(&entry.holder))
+    }
+
     /// Looks at each of those that are open, and gives orders to some. What must end already gets no other order.
     pub fn review(&self, mut look: impl FnMut(&Holder, &mut T) -> Option<Orders>) {
         for Entry { holder, orders, what, .. } in self.lock().values_mut() {

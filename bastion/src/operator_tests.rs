@@ -10,8 +10,8 @@ use clap::Parser;
 use tempfile::TempDir;
 
 use crate::{
-    binding_commands, check, explain, failure::Failure, init, key_commands, own_keys, settings::Settings,
-    ssh_config, target_commands,
+    audit, binding_commands, check, explain, failure::Failure, init, key_commands, own_keys, sessions,
+    settings::Settings, ssh_config, target_commands,
 };
 
 mod keys;
@@ -36,6 +36,8 @@ enum Typed {
     Target(target_commands::TargetArgs),
     Bindings(binding_commands::BindingsArgs),
     Names(binding_commands::NamesArgs),
+    Sessions(sessions::SessionsArgs),
+    Audit(audit::AuditArgs),
 }
 
 const WEB1: &str = "\n[targets.web1]\naddress = \"127.0.0.1\"\nport = 1\nlogins = [\"deploy\", \"root\"]\n\
@@ -87,6 +89,8 @@ impl Bench {
             Typed::Check(args) => check::run(&args, &mut out),
             Typed::Explain(args) => explain::run(&args, &mut out),
             Typed::SshConfig(args) => ssh_config::run(&args, &mut out),
+            Typed::Sessions(args) => sessions::run(&args, &mut out),
+            Typed::Audit(args) => audit::run(&args, &mut out),
             Typed::Bindings(args) => wait(binding_commands::bindings(&args, &mut out)),
             Typed::Names(args) => wait(binding_commands::names(&args, &mut out)),
             Typed::Key(args) => wait(key_commands::run(&args, &mut out)),

@@ -74,6 +74,9 @@ impl House {
     /// # Errors
     /// When it cannot be written down or stored; what lives is ended all the same once the entry is written.
     pub async fn revoke(&self, by: By, which: Which) -> Result<Revoked, RevokeFault> {
+        if !self.would_hit(&which) {
+            return Ok(Revoked::default());
+        }
         let entry = Act::ConnectionsEnded {
             name: which.user.as_ref().map(ToString::to_string),
             subject: which.person.as_ref().map(|(_, subject)| subject.clone()),
@@ -86,6 +89,18 @@ impl House {
         self.live.end_those(|holder| which.is_holder(holder), WHY, NOTICE);
         let connections = self.connected.end_those(|holder| which.is_holder(holder), WHY, NOTICE);
         Ok(Revoked { keys: forgotten?, connections })
+    }
+
+    /// Whether there is anything that this takes a right from. What nobody had is not written down as taken. In doubt, as
+    /// when the store cannot be read, there is.
+    fn would_hit(&self, which: &Which) -> bool {
+        let is_bound = || {
+            let all = self.login.bindings().all(self.login.now());
+            all.map_or(true, |all| all.iter().any(|binding| which.is_binding(binding)))
+        };
+        self.connected.any(|holder| which.is_holder(holder))
+            || self.live.any(|holder| which.is_holder(holder))
+            || is_bound()
     }
 
     /// Lets a name be anybody's again; whoever had it signs in anew, under the name that she has by then.

@@ -1,18 +1,17 @@
 //! `bastion sessions`: what was recorded.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::io::Write;
 
-use archive::{ArchiveFault, Filter, Library, LibraryFault, Match, OpenRecording, State, Summary};
+use archive::{Filter, Library, Match, OpenRecording, State, Summary};
 use jiff::{SignedDuration, Timestamp, Zoned, civil};
 use recording::Source;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::{
     failure::Failure,
-    settings::{DEFAULT_FILE, SettingsArgs},
+    place::PlaceArgs,
+    times::{local, rfc3339},
 };
 
 /// `bastion sessions`
@@ -40,16 +39,6 @@ pub struct SessionsArgs {
     json: bool,
     #[command(subcommand)]
     command: Option<SessionsCommand>,
-}
-
-/// Where the recordings are.
-#[derive(Debug, clap::Args)]
-pub struct PlaceArgs {
-    #[command(flatten)]
-    settings: SettingsArgs,
-    /// The control socket of a running server, if not the one in the data folder
-    #[arg(long, global = true, value_name = "SOCKET", env = "BASTION_SOCKET")]
-    socket: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -82,52 +71,17 @@ pub fn run(args: &SessionsArgs, out: &mut dyn Write) -> Result<u8, Failure> {
         until_us: micros(args.until),
         audit: false,
     };
-    let sessions = args.place.library()?.sessions(&filter)?;
+    let place = args.place.find()?;
+    let sessions = place.sessions(&filter)?;
     if args.json {
-        let told: Vec<Told> = sessions.into_iter().map(Told::of).collect();
+        let told: Vec<Told> = sessions.iter().map(Told::of).collect();
         writeln!(out, "{}", serde_json::to_string(&told).map_err(std::io::Error::other)?)?;
+    } else if sessions.is_empty() {
+        writeln!(out, "no session matches in {}", place.data().display())?;
     } else {
         write!(out, "{}", table(&sessions))?;
     }
     Ok(0)
-}
-
-impl PlaceArgs {
-    /// The socket or the folder that was named; else the settings' folder; and without settings a server that is
-    /// found, as that of a demo.
-    ///
-    /// # Errors
-    /// When there is neither server nor store.
-    pub fn library(&self) -> Result<Library, Failure> {
-        let named = (self.socket.as_deref(), self.settings.data.as_deref());
-        if named != (None, None) {
-            return Ok(Library::open(named.1, named.0)?);
-        }
-        let file = &self.settings.settings;
-        match file.exists() || *file != Path::new(DEFAULT_FILE) {
-            true => Ok(Library::open(Some(&self.settings.load()?.data), None)?),
-            false => Ok(Library::open(None, None)?),
-        }
-    }
-}
-
-impl From<LibraryFault> for Failure {
-    fn from(fault: LibraryFault) -> Self {
-        let way_out = match &fault {
-            LibraryFault::Nowhere | LibraryFault::NoStore(_) => {
-                "--data FOLDER or --config FILE, or start a server"
-            }
-            LibraryFault::NotOurs { .. } => "start the server, or run this as the folder's owner",
-            LibraryFault::Archive(ArchiveFault::InUse { .. }) => {
-                "ask again: a server that starts or stops does not answer yet"
-            }
-            LibraryFault::Control(_) => "see whether the server runs, and name its socket with --socket",
-            LibraryFault::Io(..) | LibraryFault::Archive(_) | LibraryFault::Read(_) => {
-                "look at the file that is named"
-            }
-        };
-        Failure::new(&fault, way_out)
-    }
 }
 
 /// A time as people write it: how long ago, a day, or RFC 3339.
@@ -162,18 +116,27 @@ struct Told {
     started: String,
     ended: Option<String>,
     #[serde(flatten)]
-    summary: Summary,
+    summary: Map<String, Value>,
 }
 
 impl Told {
-    fn of(summary: Summary) -> Self {
+    fn of(summary: &Summary) -> Self {
         let (started, ended) = (rfc3339(summary.started_us), summary.ended_us.map(rfc3339));
-        Told { started, ended, summary }
+        let summary = match serde_json::to_value(summary) {
+            Ok(Value::Object(summary)) => summary,
+            _ => Map::new(), // a summary is an object, and writing one cannot fail
+        };
+        let is_kept = |key: &str| !["started_us", "ended_us"].contains(&key);
+        Told { started, ended, summary: summary.into_iter().filter(|(key, _)| is_kept(key)).collect() }
     }
 }
 
 fn show_one(args: &SessionsArgs, wanted: &str, out: &mut dyn Write) -> Result<u8, Failure> {
-    let library = args.place.library()?;
+    let place = args.place.find()?;
+    let Some(library) = place.library()? else {
+        let what = format!("nothing was recorded yet in {}", place.data().display());
+        return Err(Failure::new(what, "--data FOLDER or --config FILE, if that is another bastion's"));
+    };
     let summary = find(&library, wanted)?;
     let recording = library.open_recording(summary.id)?;
     if args.json {
@@ -194,14 +157,15 @@ struct Shown {
     key_frames: usize,
     /// Seconds since the beginning, and label.
     markers: Vec<(f64, String)>,
-    header: serde_json::Value,
+    /// Its own first line, as it was written.
+    header: Value,
 }
 
 impl Shown {
     fn of(summary: Summary, recording: &OpenRecording) -> Self {
         let timeline = recording.timeline();
         Shown {
-            told: Told::of(summary),
+            told: Told::of(&summary),
             segments: timeline.spans().len(),
             key_frames: timeline.spans().iter().filter(|span| span.has_keyframe).count(),
             markers: timeline.markers().map(|(at, label)| (at.as_secs_f64(), label.to_owned())).collect(),
@@ -226,9 +190,6 @@ fn find(library: &Library, wanted: &str) -> Result<Summary, Failure> {
 }
 
 fn table(sessions: &[Summary]) -> String {
-    if sessions.is_empty() {
-        return "no session matches\n".to_owned();
-    }
     let rows: Vec<[String; 8]> = sessions
         .iter()
         .map(|s| {
@@ -330,19 +291,6 @@ fn is_harmless(ch: char) -> bool {
     let turns =
         matches!(ch, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
     !ch.is_control() && !turns
-}
-
-/// In this machine's time zone.
-pub fn local(micros: u64) -> String {
-    let at = i64::try_from(micros).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
-    let at = at.unwrap_or_default().to_zoned(jiff::tz::TimeZone::system());
-    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-/// As RFC 3339 writes it.
-pub fn rfc3339(micros: u64) -> String {
-    let at = i64::try_from(micros).ok().and_then(|micros| Timestamp::from_microsecond(micros).ok());
-    at.unwrap_or_default().to_string()
 }
 
 /// `1:02:03`, `2:03`, or `0.4s`.

@@ -343,6 +343,11 @@ impl Settings {
         self.data.join("pins")
     }
 
+    /// Where the server notes with which key targets were opened while it is being replaced.
+    pub fn opened(&self) -> PathBuf {
+        self.data.join("opened")
+    }
+
     /// Where the vault lies.
     pub fn vault(&self) -> PathBuf {
         self.data.join("keys")

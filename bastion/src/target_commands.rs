@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, Write},
     net::{IpAddr, UdpSocket},
+    path::Path,
 };
 
 use keys::{HostKeyVerdict, KeyInfo, KnownHosts, PublicKey, Vault, fingerprint, successor};
@@ -13,7 +14,7 @@ use crate::{
     dial::{self, DialProblem},
     failure::Failure,
     own_keys, pins,
-    settings::{Auth, Settings, SettingsArgs, TargetSettings},
+    settings::{Auth, DEFAULT_FILE, Settings, SettingsArgs, TARGETS_FOLDER, TargetSettings},
 };
 
 /// Where a target keeps what it trusts of the bastion.
@@ -48,6 +49,9 @@ pub enum TargetCommand {
         /// Trust it without asking: only on a network where nobody can stand in between
         #[arg(long)]
         yes: bool,
+        /// As JSON; nobody is asked then, so that a new key is pinned with --yes alone
+        #[arg(long)]
+        json: bool,
     },
     /// Print what a target's administrator must do to let the bastion in
     #[command(after_help = "Example:\n  bastion target setup web1")]
@@ -69,7 +73,9 @@ pub async fn run(
     let settings = args.settings.load()?;
     match &args.command {
         TargetCommand::List { json } => list(&settings, *json, out)?,
-        TargetCommand::Pin { name, yes } => pin(&settings, name, *yes, input, out).await?,
+        TargetCommand::Pin { name, yes, json } => {
+            pin(&settings, name, Asking { yes: *yes, json: *json }, input, out).await?;
+        }
         TargetCommand::Setup { name } => setup(&settings, name, out)?,
     }
     Ok(0)
@@ -81,6 +87,10 @@ fn list(settings: &Settings, json: bool, out: &mut dyn Write) -> Result<(), Fail
             settings.targets.iter().map(|target| shown(settings, target)).collect();
         writeln!(out, "{}", all?)?;
         return Ok(());
+    }
+    if settings.targets.iter().next().is_none() {
+        let file = settings.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE)).display();
+        writeln!(out, "no target is in {file}, nor in {TARGETS_FOLDER} beside it")?;
     }
     for TargetSettings { target, .. } in settings.targets.iter() {
         let labels: Vec<String> =
@@ -124,10 +134,17 @@ fn shown(
     }))
 }
 
+/// How the key is shown, and who confirms it.
+#[derive(Clone, Copy)]
+struct Asking {
+    yes: bool,
+    json: bool,
+}
+
 async fn pin(
     settings: &Settings,
     name: &str,
-    yes: bool,
+    Asking { yes, json }: Asking,
     input: Option<&mut (dyn BufRead + Send)>,
     out: &mut (dyn Write + Send),
 ) -> Result<(), Failure> {
@@ -140,25 +157,56 @@ async fn pin(
         .await
         .map_err(|problem| unreachable(target, &problem))?;
 
-    show_key(target, &before, &key, out)?;
+    let is_pinned = before.iter().any(|old| old.key_data() == key.key_data());
+    if !json {
+        show_key(target, &before, &key, out)?;
+    }
     if [host_keys, &pinned].iter().any(|known| is_revoked(known, target, &key)) {
         let what =
             format!("a @revoked line for {} names this very key, so no pin would let it in", target.name);
         return Err(Failure::new(what, "find out who answers there; the target needs a new host key"));
     }
-    if before.iter().any(|old| old.key_data() == key.key_data()) {
-        writeln!(out, "It is pinned already.")?;
-        return Ok(());
+    if is_pinned {
+        return tell(json, &pinned_json(target, &before, &key, true), "It is pinned already.", out);
+    }
+    if json && !yes {
+        writeln!(out, "{}", pinned_json(target, &before, &key, false))?;
     }
     if !yes {
-        confirm(target, input, out)?;
+        confirm(target, input.filter(|_| !json), out)?;
     }
     let keys = vec![fingerprint(&key)];
     let act = Act::TargetPinned { target: target.name.to_string(), keys, by: By::me() };
     write_as_command(settings, &[act]).await?;
     pins::write(&settings.pins(), &target.name, &KnownHosts::line(&target.address, target.port, &key))?;
-    writeln!(out, "Pinned. It holds from the next session on.")?;
+    let told = pinned_json(target, &before, &key, true);
+    tell(json, &told, "Pinned. It holds from the next session on.", out)
+}
+
+fn tell(json: bool, value: &serde_json::Value, line: &str, out: &mut dyn Write) -> Result<(), Failure> {
+    match json {
+        true => writeln!(out, "{value}")?,
+        false => writeln!(out, "{line}")?,
+    }
     Ok(())
+}
+
+/// The key that a target shows, those that were pinned before, and whether it is pinned now.
+fn pinned_json(
+    target: &gate::Target,
+    before: &[PublicKey],
+    key: &PublicKey,
+    is_pinned: bool,
+) -> serde_json::Value {
+    json!({
+        "target": target.name,
+        "address": target.address,
+        "port": target.port,
+        "algorithm": key.algorithm().as_str(),
+        "fingerprint": fingerprint(key),
+        "pinned_before": before.iter().map(fingerprint).collect::<Vec<_>>(),
+        "pinned": is_pinned,
+    })
 }
 
 fn is_revoked(known: &KnownHosts, target: &gate::Target, key: &PublicKey) -> bool {
@@ -187,7 +235,7 @@ fn confirm(
 ) -> Result<(), Failure> {
     let Some(input) = input else {
         return Err(Failure::usage(
-            "there is no terminal to confirm the host key on",
+            "nobody can be asked whether to trust the host key",
             format!("compare the fingerprint above, then: bastion target pin {} --yes", target.name),
         ));
     };

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     answer::Answer,
     menu::{self, Item},
-    sessions,
+    times::{local_s, rfc3339_s},
 };
 
 pub use bindings::{Asks, answer as answer_keys};
@@ -156,8 +156,8 @@ fn whoami(knows: &Knows) -> (String, Value) {
     );
     let value = json!({
         "name": name.as_str(), "issuer": issuer, "subject": subject, "email": email, "groups": groups,
-        "source": source, "key": key, "signed_in_at": signed_in_at, "amr": amr, "acr": acr,
-        "certificate": certificate.as_ref().map(|c| json!({ "serial": c.serial, "key_id": c.key_id, "ends_at": c.ends_at })),
+        "source": source, "key": key, "signed_in_at": rfc3339_s(*signed_in_at), "amr": amr, "acr": acr,
+        "certificate": certificate.as_ref().map(|c| json!({ "serial": c.serial, "key_id": c.key_id, "ends_at": rfc3339_s(c.ends_at) })),
     });
     (text, value)
 }
@@ -174,15 +174,14 @@ fn targets(knows: &Knows) -> (String, Value) {
 
 fn login(knows: &Knows) -> (String, Value) {
     let Principal { name, key, certificate, .. } = &knows.principal;
-    let local = |seconds: i64| sessions::local(seconds.max(0).unsigned_abs().saturating_mul(1_000_000));
     let text = match (certificate, key, knows.alone_until) {
         (Some(certificate), ..) => format!(
             "Signed in as {name}. The certificate \"{}\" needs no prompt until {}.\n",
             certificate.key_id,
-            local(certificate.ends_at)
+            local_s(certificate.ends_at)
         ),
         (None, Some(key), Some(until)) => {
-            format!("Signed in as {name}. The key {key} needs no prompt until {}.\n", local(until))
+            format!("Signed in as {name}. The key {key} needs no prompt until {}.\n", local_s(until))
         }
         (None, Some(key), None) => {
             format!(
@@ -194,7 +193,7 @@ fn login(knows: &Knows) -> (String, Value) {
              With one (ssh-keygen -t ed25519) the next sign-in is enough for hours.\n"
         ),
     };
-    (text, json!({ "name": name.as_str(), "key": key, "alone_until": knows.alone_until }))
+    (text, json!({ "name": name.as_str(), "key": key, "alone_until": knows.alone_until.map(rfc3339_s) }))
 }
 
 #[cfg(test)]
@@ -245,6 +244,7 @@ mod tests {
 
         let json: Value = serde_json::from_str(&answer("whoami", &["--json".into()], &knows()).out).unwrap();
         assert_eq!((&json["amr"], &json["acr"]), (&json!(["hwk", "mfa"]), &json!("urn:example:strong")));
+        assert_eq!(json["signed_in_at"], "1970-01-01T00:00:00Z");
     }
 
     #[test]

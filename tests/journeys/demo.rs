@@ -75,6 +75,22 @@ fn the_first_command_leads_to_a_recorded_shell_and_leaves_nothing_behind() {
     replay.send("q");
     replay.done(SHORT);
 
+    // So do all commands about what was recorded, decided or bound, and they say whose it is.
+    let elsewhere = scratch();
+    for words in [&["sessions"][..], &["audit"], &["bindings", "list"], &["names", "list"]] {
+        let mut command = Command::new(built("bastion"));
+        command.args(words).arg("--json").current_dir(elsewhere.path());
+        command.env("TMPDIR", folder.path()).env("XDG_RUNTIME_DIR", runtime.path());
+        let done = command.output().unwrap();
+        let said: serde_json::Value = serde_json::from_slice(&done.stdout).expect("a JSON list");
+        assert!(said.to_string().contains("alice") || words[0] == "bindings", "{words:?}: {said}");
+        let note = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(
+            note.contains("this is of the server that runs on") && note.contains("bastion-demo-"),
+            "{note}"
+        );
+    }
+
     demo.signal(Signal::INT);
     let done = demo.done(SHORT);
     assert_eq!(done.code, Some(0), "{}", done.err);

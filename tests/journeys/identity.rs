@@ -49,10 +49,32 @@ fn an_administrator_takes_a_persons_keys_back_and_what_they_opened_ends() {
     bea.ssh(&["web1", "true"]).done().expect_ok("another person's key");
     drop(beas);
 
+    // What hits nothing is not written down as done.
+    let ended = || trail(&bastion, &["--act", "connections-ended"]).len();
+    assert_eq!(ended(), 1);
+    assert_eq!(bastion.command(&["bindings", "revoke", "--user", "carol"]).code, Some(1));
+    assert_eq!(bastion.command(&["bindings", "revoke", "--user", "ana"]).code, Some(1), "not twice");
+    assert_eq!(ended(), 1);
     let trail = trail(&bastion, &["--act", "binding-revoked"]);
     assert_eq!(trail.len(), 1);
     assert_eq!((&trail[0]["person"]["name"], &trail[0]["by"]["local"]["uid"]), (&json!("ana"), &json!(0)));
     assert_eq!(bastion.last_session_of("ana")["reason"], "the sign-in that opened it was revoked");
+}
+
+#[test]
+fn a_list_whose_reader_has_enough_ends_quietly_and_with_its_own_code() {
+    let bastion = TestBastion::start();
+    let denied = ["explain", "--user", "ana", "--target", "web1", "--login", "nobodys"];
+    let lists =
+        [&["audit", "--json"][..], &["audit"], &["sessions"], &["bindings", "list"], &["names", "list"]];
+    let more = [&["key", "list"][..], &["target", "list"], &["check"]];
+    let all = lists.into_iter().chain(more).map(|words| (words, 0)).chain([(&denied[..], 4)]);
+    for (words, code) in all {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let done = bastion.program("bastion", words).stdout(writer).output().unwrap();
+        assert_eq!((done.status.code(), done.stderr.as_slice()), (Some(code), &[][..]), "{words:?}");
+    }
 }
 
 #[test]

@@ -25,6 +25,8 @@ fn a_key_is_replaced_while_sessions_come_and_none_is_refused() {
         session();
         bastion.log().contains("web1 does not know gateway.next yet").then_some(())
     });
+    let early = bastion.command(&["key", "retire", "gateway"]);
+    assert!(early.code == Some(1) && early.err.contains("last opened with the old key alone"), "{early:?}");
 
     bastion.target().forget_all_keys();
     let line = bastion.gateway_key("web1");

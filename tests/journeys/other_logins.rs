@@ -316,7 +316,8 @@ fn an_old_algorithm_is_refused_unless_the_settings_of_its_target_name_it() {
             "{sshd}: a pin is asked for as a session is"
         );
         let check = bastion.command(&["check"]).expect_ok("bastion check").text();
-        assert!(check.contains(&format!("target old2 is offered weak algorithms: {plain}")), "{check}");
+        let weak = if plain.contains(',') { "weak algorithms" } else { "a weak algorithm" };
+        assert!(check.contains(&format!("target old2 is offered {weak}: {plain}")), "{check}");
         assert!(!check.contains("target old1 is offered"), "{check}");
     }
 }
@@ -368,7 +369,7 @@ fn a_password_is_typed_unseen_and_twice() {
     typed.send("another thing\r");
     let done = typed.done(SHORT);
     assert!(done.code == Some(1) && done.text().contains("the two passwords differ"), "{done:?}");
-    assert_eq!(list(), "");
+    assert!(list().starts_with("no password is in the vault in "));
 
     let typed = begin();
     let at = typed.out.wait("Password old1: ", SHORT);
@@ -382,7 +383,7 @@ fn a_password_is_typed_unseen_and_twice() {
     assert_nowhere(&bastion);
 
     bastion.command(&["key", "password", "remove", "old1"]).expect_ok("bastion key password remove");
-    assert_eq!(list(), "");
+    assert!(list().starts_with("no password is in the vault in "));
     let gone = bastion.command(&["key", "password", "remove", "old1"]);
     assert!(gone.code == Some(1) && gone.err.contains("there is no password \"old1\""), "{gone:?}");
 }

@@ -138,8 +138,8 @@ fn each_rule_is_read_aloud() {
     assert_eq!(
         policy.sentences().collect::<Vec<_>>(),
         [
-            "r: bea or group sre do not sign in by a code, and have keys that sign in alone for 90 minutes at most, and have keys \
-          that sign in alone from 10.0.0.0/8 or ::1, and use registered keys alone, and have one key at a time"
+            "r: bea or group sre may not sign in by a code, and may have keys that sign in alone for 90 minutes at most, and may \
+          have keys that sign in alone from 10.0.0.0/8 or ::1 only, and may use registered keys alone, and may have one key at a time"
         ]
     );
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use strum::VariantNames;
 
-use crate::settings::FileRead;
+use crate::{settings::FileRead, times};
 
 /// One thing that was decided or done. docs/audit.md lists them all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, VariantNames)]
@@ -63,6 +63,7 @@ pub enum Act {
         /// The key that she proved, if any.
         key: Option<String>,
         /// When she did so at the provider: seconds since 1970 (UTC). Long ago if the key alone was enough now.
+        #[serde(serialize_with = "times::serialize_s")]
         at_provider: i64,
         /// The certificate that let her in, if it was one.
         certificate: Option<Certificate>,
@@ -94,6 +95,7 @@ pub enum Act {
         /// Where she signed in from.
         source: String,
         /// Until when: seconds since 1970 (UTC).
+        #[serde(serialize_with = "times::serialize_s")]
         expires_at: i64,
     },
     /// A key signs nobody in any more.

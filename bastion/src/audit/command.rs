@@ -1,6 +1,6 @@
 //! `bastion audit`, and the entries that other commands write.
 
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 use archive::{
     Archive, Filter, Library, LibraryFault,
@@ -14,9 +14,11 @@ use strum::VariantNames;
 use super::{Act, Audit};
 use crate::{
     failure::Failure,
+    place::PlaceArgs,
     recorder::{Recorder, RecorderSettings},
-    sessions::{PlaceArgs, instant, local, printable, rfc3339},
+    sessions::{instant, printable},
     settings::Settings,
+    times::{local, local_s, rfc3339},
 };
 
 /// `bastion audit`
@@ -59,12 +61,14 @@ fn act(text: &str) -> Result<String, String> {
 /// # Errors
 /// If there is no server and no store, or a piece of the trail cannot be read: what can be is printed before.
 pub fn run(args: &AuditArgs, out: &mut dyn Write) -> Result<u8, Failure> {
-    let library = args.place.library()?;
+    let place = args.place.find()?;
     let filter = Filter { audit: true, ..Filter::default() };
     let (mut entries, mut faults) = (Vec::new(), Vec::new());
-    for summary in library.sessions(&filter)?.iter().rev() {
-        if let Err(fault) = read(&library, summary.id, &mut entries) {
-            faults.push(format!("{}: {fault}", summary.id));
+    if let Some(library) = place.library()? {
+        for summary in library.sessions(&filter)?.iter().rev() {
+            if let Err(fault) = read(&library, summary.id, &mut entries) {
+                faults.push(format!("{}: {fault}", summary.id));
+            }
         }
     }
     entries.retain(|entry| args.asks_for(entry));
@@ -74,7 +78,7 @@ pub fn run(args: &AuditArgs, out: &mut dyn Write) -> Result<u8, Failure> {
         let told: Vec<Value> = entries.into_iter().map(|entry| Value::Object(with_time(entry))).collect();
         writeln!(out, "{}", Value::Array(told))?;
     } else if entries.is_empty() {
-        writeln!(out, "no entry matches")?;
+        writeln!(out, "no entry matches in {}", place.data().display())?;
     } else {
         for entry in &entries {
             writeln!(out, "{}", line(entry))?;
@@ -138,13 +142,17 @@ fn time_us(entry: &Map<String, Value>) -> u64 {
     entry.get("time_us").and_then(Value::as_u64).unwrap_or_default()
 }
 
-/// With a time that people can read in front.
+/// With its time as everything else tells times, in front.
 fn with_time(entry: Map<String, Value>) -> Map<String, Value> {
     let time = Value::String(rfc3339(time_us(&entry)));
-    std::iter::once(("time".to_owned(), time)).chain(entry).collect()
+    let rest = entry.into_iter().filter(|(key, _)| key != "time_us");
+    std::iter::once(("time".to_owned(), time)).chain(rest).collect()
 }
 
-/// `2026-11-21 12:00:00  signed-in  person=alice source=127.0.0.1:5022`
+/// Keys that hold a moment.
+const TIMES: [&str; 2] = ["at_provider", "expires_at"];
+
+/// `2026-11-21 12:00:00+00:00  signed-in  person=alice source=127.0.0.1:5022`
 fn line(entry: &Map<String, Value>) -> String {
     let act = entry.get("act").and_then(Value::as_str).unwrap_or("?");
     let rest =
@@ -156,6 +164,9 @@ fn line(entry: &Map<String, Value>) -> String {
 fn told(key: &str, value: &Value) -> String {
     match value {
         Value::String(text) if key == "text" => format!("({} bytes)", text.len()),
+        Value::String(text) if TIMES.contains(&key) => {
+            text.parse::<Timestamp>().map_or(text.clone(), |at| local_s(at.as_second()).replacen(' ', "T", 1))
+        }
         Value::String(text) if text.contains(char::is_whitespace) || text.is_empty() => format!("{text:?}"),
         Value::String(text) => text.clone(),
         Value::Array(several) => several.iter().map(|one| told(key, one)).collect::<Vec<_>>().join(","),
@@ -175,22 +186,26 @@ fn told(key: &str, value: &Value) -> String {
 /// # Errors
 /// When it cannot be written; then the command must not do it.
 pub async fn write_as_command(settings: &Settings, acts: &[Act]) -> Result<(), Failure> {
-    let data = &settings.data;
-    if let Ok(mut client) = Client::connect(&data.join(SOCKET)) {
-        for act in acts {
-            let Ok(Value::Object(act)) = serde_json::to_value(act) else {
-                return Err(Failure::new(
-                    "an entry of the audit trail is no object",
-                    "report this as a mistake",
-                ));
-            };
-            client.order(&Request::Record { act }).map_err(|fault| {
-                let what = format!("the audit trail cannot be written: {fault}");
-                Failure::new(what, "look at the server's log")
-            })?;
-        }
-        return Ok(());
+    let Ok(mut client) = Client::connect(&settings.data.join(SOCKET)) else {
+        return write_into_store(&settings.data, acts).await;
+    };
+    for act in acts {
+        let Ok(Value::Object(act)) = serde_json::to_value(act) else {
+            return Err(Failure::new("an entry of the audit trail is no object", "report this as a mistake"));
+        };
+        client.order(&Request::Record { act }).map_err(|fault| {
+            let what = format!("the audit trail cannot be written: {fault}");
+            Failure::new(what, "look at the server's log")
+        })?;
     }
+    Ok(())
+}
+
+/// The same where no server runs on this folder.
+///
+/// # Errors
+/// As [`write_as_command`].
+pub async fn write_into_store(data: &Path, acts: &[Act]) -> Result<(), Failure> {
     let unwritten = |fault: &dyn std::fmt::Display| {
         let what = format!("the audit trail cannot be written: {fault}");
         Failure::new(what, format!("run this as the owner of {}, and look at that folder", data.display()))

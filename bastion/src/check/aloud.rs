@@ -5,8 +5,9 @@ use std::{path::PathBuf, time::Duration};
 use gate::Name;
 use keys::{PublicKey, fingerprint};
 
-use crate::settings::{
-    Auth, Durability, Flow, Keys, LogFormat, Login, Password, Prompt, Settings, TargetSettings,
+use crate::{
+    binding_commands::counted,
+    settings::{Auth, Durability, Flow, Keys, LogFormat, Login, Password, Prompt, Settings, TargetSettings},
 };
 
 /// What the settings mean, in plain sentences.
@@ -20,7 +21,7 @@ pub fn settings(settings: &Settings) -> Vec<String> {
     let mut said = vec![
         format!("It listens on {}.", listens.join(" and ")),
         format!("Recordings, keys and state lie in {}.", settings.data.display()),
-        format!("The policy is {}, for {} targets.", settings.policy.display(), settings.targets.len()),
+        format!("The policy is {}, for {}.", settings.policy.display(), counted(settings.targets.len(), "target")),
         format!("People sign in at {} as client {:?}; their name is the claim {:?}, their groups {:?}.", login.issuer, login.client_id, login.name_claim, login.groups_claim),
         match login.flow {
             Flow::Device => "They do so in any browser, by an address and a code that they are shown.".into(),
@@ -37,24 +38,27 @@ pub fn settings(settings: &Settings) -> Vec<String> {
         },
         format!("Ciphers, most wanted first: {}.", names(&ciphers)),
         format!("Key exchanges: {}.", names(&kex)),
-        format!("Clients may set the variables {}.", names(&env)),
+        format!("Clients may set {}.", listed("variable", &env)),
         format!(
-            "At most {} connections wait to sign in, {} of one address, each {} ({} while its owner is at the provider); an address whose proofs fail {} times in a minute is turned away until that is over.",
-            limits.unauthenticated,
+            "At most {} may wait to sign in, {} of one address, each {} ({} while its owner is at the provider); an address of which {} in a minute is turned away until that is over.",
+            counted(limits.unauthenticated, "connection"),
             limits.unauthenticated_per_address,
             time(limits.login_grace),
             time(limits.sign_in_grace),
-            limits.failed_proofs
+            match limits.failed_proofs {
+                1 => "a proof fails".to_owned(),
+                several => format!("{several} proofs fail"),
+            }
         ),
         format!(
-            "A session that policy does not allow any more is warned, and ends after {}; a connection has at most {} channels, {} attempts to sign in and {} offers of a key; a person {} connections and {} sessions; a session {} variables.",
+            "A session that policy does not allow any more is warned, and ends after {}; a connection has at most {}, {} to sign in and {} of a key; a person {} and {}; a session {}.",
             time(limits.warning),
-            limits.channels_per_connection,
-            limits.attempts,
-            limits.key_offers,
-            limits.connections_per_person,
-            limits.sessions_per_person,
-            limits.env
+            counted(limits.channels_per_connection, "channel"),
+            counted(limits.attempts, "attempt"),
+            counted(limits.key_offers, "offer"),
+            counted(limits.connections_per_person, "connection"),
+            counted(limits.sessions_per_person, "session"),
+            counted(limits.env, "variable")
         ),
         match log.format {
             LogFormat::Text => format!("The log has what {:?} lets through, as text.", log.filter),
@@ -104,7 +108,7 @@ fn only_if_set(settings: &Settings) -> Vec<String> {
         format!("MACs, where a cipher needs one: {}.", macs.join(", ")),
     ];
     let sometimes = [
-        (!host_keys.is_empty()).then(|| format!("It shows the host keys {}.", host_keys.join(", "))),
+        (!host_keys.is_empty()).then(|| format!("It shows {}.", listed("host key", &host_keys))),
         ssh.banner.as_ref().map(|banner| format!("Whoever connects is shown the banner {banner:?}.")),
         login
             .client_secret_file
@@ -211,6 +215,16 @@ fn binding(length: Duration) -> String {
         return "Each connection signs in through the browser.".into();
     }
     format!("After a sign-in its key signs in alone for {}.", time(length))
+}
+
+/// `the host key a`, `the host keys a, b`, `no host keys`.
+fn listed(what: &str, items: &[impl AsRef<str>]) -> String {
+    let all: Vec<&str> = items.iter().map(AsRef::as_ref).collect();
+    match all.as_slice() {
+        [] => format!("no {what}s"),
+        [one] => format!("the {what} {one}"),
+        several => format!("the {what}s {}", several.join(", ")),
+    }
 }
 
 /// As one would write it into the settings.

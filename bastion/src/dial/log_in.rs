@@ -16,6 +16,8 @@ use super::{
     fault::{methods, printable},
 };
 use crate::{
+    house,
+    opened::{self, Opened},
     own_keys::password_secret,
     settings::{Auth, Password},
 };
@@ -95,12 +97,29 @@ async fn with_key(
         true => certificate::log_in(handle, grant, &context.vault, name, key_id, ours).await,
         false => with_this_key(handle, grant, &context.vault, name).await,
     };
-    match (log_in_with(&first).await, then) {
+    let (step, with) = match (log_in_with(&first).await, then) {
         (Err(DialProblem::LoginRefused { .. } | DialProblem::CertificateRefused { .. }), Some(old)) => {
             tracing::warn!("{} does not know {first} yet; {old} is offered, which it replaces", target.name);
-            log_in_with(&old).await
+            (log_in_with(&old).await?, old)
         }
-        (answer, _) => answer,
+        (answer, _) => (answer?, first.clone()),
+    };
+    if first != target.key.as_str() {
+        note(context, grant, &with).await;
+    }
+    Ok(step)
+}
+
+/// Notes which of the two keys it was. Waited for, so that who has seen a session can rely on it; what cannot be noted keeps
+/// nobody out.
+async fn note(context: &DialContext, grant: &Grant, with: &str) {
+    let (folder, target, login) =
+        (context.opened.clone(), grant.target().name.clone(), grant.login().clone());
+    let Ok(key) = context.vault.public(with).map(|public| fingerprint(&public)) else { return };
+    let now = Opened { key, at: house::now() };
+    let noted = tokio::task::spawn_blocking(move || opened::note(&folder, &target, &login, now)).await;
+    if let Ok(Err(fault)) = noted {
+        tracing::warn!(%fault, "`bastion key list` does not know that {} was opened", grant.target().name);
     }
 }
 

@@ -191,6 +191,7 @@ impl Bench {
             overlap: Duration::from_secs(3600),
             targets: Arc::new(targets),
             pins: self.folder.path().join("pins"),
+            opened: self.folder.path().join("opened"),
             preferred: Ssh::default().preferred(),
         };
         (granted(target), context)

@@ -95,6 +95,9 @@ fn list(settings: &Settings, json: bool, out: &mut dyn Write) -> Result<(), Fail
         writeln!(out, "{}", all.collect::<serde_json::Value>())?;
         return Ok(());
     }
+    if names.is_empty() {
+        writeln!(out, "no password is in the vault in {}", settings.vault().display())?;
+    }
     let width = names.iter().map(|name| name.len()).max().unwrap_or_default();
     for name in names {
         writeln!(out, "{}", format!("{name:width$}  {}", users(settings, name).join(", ")).trim_end())?;

@@ -8,6 +8,9 @@ use serde_json::Value;
 use super::*;
 use crate::login::{Binding, Bindings};
 
+const HERS: &str = "SHA256:hershershershershershershershershershersher";
+const NOBODYS: &str = "SHA256:xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+
 const SHORT: &str = "\n[[sign_in]]\nname = \"short\"\nusers = [\"alice\"]\nbinding = \"1h\"\n";
 
 /// A second provider, for these names.
@@ -33,7 +36,7 @@ fn bind(bench: &Bench) {
         acr: None,
         certificate: None,
     };
-    let binding = Binding::new("SHA256:hers".into(), &principal, Duration::from_secs(8 * 3600));
+    let binding = Binding::new(HERS.into(), &principal, Duration::from_secs(8 * 3600));
     let bindings = Bindings::open(&bench.path("b/data/state")).unwrap();
     let owner = crate::login::NameOwner::new(&principal.name, "https://id.example", "7", now);
     wait(async {
@@ -90,18 +93,18 @@ fn what_revokes_or_releases_nothing_fails_and_says_so() {
     bind(&bench);
     for (words, named) in [
         (&["bindings", "revoke", "--user", "alcie"][..], "is of person alcie"),
-        (&["bindings", "revoke", "--key", "SHA256:x", "--json"], "is of key SHA256:x"),
-        (&["bindings", "revoke", "--key", "SHA256:hers", "--user", "bea"], "key SHA256:hers and person bea"),
+        (&["bindings", "revoke", "--key", NOBODYS, "--json"], "is of key SHA256:xxx"),
+        (&["bindings", "revoke", "--key", HERS, "--user", "bea"], "ersher and person bea"),
         (&["names", "release", "alcie", "bea"], "alcie and bea belonged to nobody"),
     ] {
         let failure = bench.run(words).unwrap_err();
         assert!(failure.code == 1 && failure.what.contains(named), "{words:?}: {failure}");
         assert!(failure.way_out.is_some_and(|way_out| way_out.ends_with(" list")));
     }
-    assert!(bench.says(&["bindings", "list"]).contains("SHA256:hers"));
+    assert!(bench.says(&["bindings", "list"]).contains(HERS));
 
     let revoked = bench.says(&["bindings", "revoke", "--user", "alice", "--json"]);
-    assert_eq!(revoked, "{\"connections\":0,\"keys\":[\"SHA256:hers\"]}\n");
+    assert_eq!(revoked, format!("{{\"connections\":0,\"keys\":[\"{HERS}\"]}}\n"));
     assert_eq!(bench.says(&["bindings", "revoke", "--all"]), "0 keys revoked\n", "all of none");
     let released = bench.says(&["names", "release", "Alice", "--json"]);
     assert_eq!(released, "[{\"name\":\"Alice\",\"released\":true}]\n");
@@ -179,4 +182,65 @@ fn check_names_settings_and_policy_that_others_may_write() {
     }
     bench.chmod("targets.d", 0o1777);
     assert!(!warned("targets.d"), "nobody removes another's file there");
+}
+
+#[test]
+fn what_is_no_fingerprint_or_names_nothing_to_revoke_is_refused_with_the_way_out() {
+    let refused = |words: &[&str]| {
+        let all = ["bastion", "bindings", "revoke"].iter().chain(words);
+        let failure = Typed::try_parse_from(all).err().unwrap_or_else(|| panic!("{words:?} is taken"));
+        assert_eq!(failure.exit_code(), 2);
+        failure.to_string()
+    };
+    let said = refused(&["--key", "foo"]);
+    assert!(said.contains("SHA256: and 43 characters") && said.contains("bastion bindings list"), "{said}");
+    let said = refused(&["--json"]);
+    for option in ["--user <USER>", "--key <SHA256:...>", "--all"] {
+        assert!(said.contains(option), "{option}: {said}");
+    }
+    refused(&["--all", "--user", "alice"]);
+    let both = ["bastion", "bindings", "revoke", "--user", "alice", "--key", HERS];
+    assert!(Typed::try_parse_from(both).is_ok(), "this key, if it is hers");
+}
+
+#[test]
+fn before_anybody_has_signed_in_all_lists_are_empty_and_name_the_folder() {
+    let bench = Bench::new();
+    let data = bench.path("b/data").display().to_string();
+    for words in [&["sessions"][..], &["audit"], &["bindings", "list"], &["names", "list"]] {
+        let (code, said) = bench.run(words).unwrap();
+        assert!(code == 0 && said.trim_end().ends_with(&data), "{words:?}: {said}");
+        assert_eq!(bench.says(&[words, &["--json"]].concat()).trim_end(), "[]", "{words:?}");
+    }
+    assert!(!bench.path("b/data/state").exists(), "asking makes no store");
+
+    let nothing = bench.run(&["bindings", "revoke", "--user", "alice"]).unwrap_err();
+    assert!(nothing.what.starts_with("nothing was revoked"), "{nothing}");
+    assert!(!bench.path("b/data/journal").exists(), "nothing is written down as taken");
+    let said = bench.says(&["target", "list"]);
+    assert!(said.starts_with("no target is in ") && said.contains("bastion.toml"), "{said}");
+    assert!(bench.says(&["key", "password", "list"]).starts_with("no password is in the vault in "));
+}
+
+#[test]
+fn what_a_command_does_about_bindings_needs_no_settings_but_a_folder() {
+    let bench = Bench::new();
+    bind(&bench);
+    let data = bench.path("b/data").display().to_string();
+    let run = |words: &[&str]| {
+        let mut out = Vec::new();
+        let all = ["bastion", "bindings", "--data", &data, "--config", "/nonexistent.toml"];
+        let Ok(Typed::Bindings(args)) = Typed::try_parse_from(all.iter().chain(words)) else {
+            panic!("{words:?}")
+        };
+        let done = wait(binding_commands::bindings(&args, &mut out));
+        done.map(|code| (code, String::from_utf8(out).unwrap()))
+    };
+    let fault = run(&["list"]).unwrap_err();
+    assert!(fault.what.contains("/nonexistent.toml"), "by which policy they count is not known: {fault}");
+    let (code, said) = run(&["revoke", "--key", HERS]).unwrap();
+    assert_eq!((code, said), (0, format!("{HERS} signs nobody in any more\n1 key revoked\n")));
+    let acts: Value = serde_json::from_str(&bench.says(&["audit", "--json"])).unwrap();
+    assert_eq!((&acts[0]["act"], &acts[0]["time_us"]), (&"binding-revoked".into(), &Value::Null));
+    assert!(acts[0]["time"].as_str().unwrap().ends_with('Z'), "{acts}");
 }

@@ -89,7 +89,10 @@ fn the_example_of_a_sign_in_rule_can_be_taken_as_it_is_and_says_the_true_default
 
     let whole = read(rule);
     assert!(
-        whole.last().unwrap().starts_with("admins-short: group sre have keys that sign in alone for 1 hour")
+        whole
+            .last()
+            .unwrap()
+            .starts_with("admins-short: group sre may have keys that sign in alone for 1 hour")
     );
     assert_eq!(whole, read(&needed_of(rule, &["name", "groups", "binding", "from"])));
     let nothing: Vec<&str> =

@@ -53,8 +53,9 @@ fn sessions_are_listed_as_a_table_that_no_terminal_obeys() {
     assert!(list.contains(id.as_str()) && list.contains("root@web1") && list.contains("1:01"), "{list}");
     assert!(list.contains("finished  signal \u{fffd}TERM, the target closed"), "{list}");
     assert!(list.chars().all(|ch| ch == '\n' || is_harmless(ch)), "{list:?}");
-    assert_eq!(said(folder.path(), &["--user", "bea"]).unwrap(), "no session matches\n");
-    assert_eq!(said(folder.path(), &["--until", "2023-01-01"]).unwrap(), "no session matches\n");
+    let none = format!("no session matches in {}\n", folder.path().display());
+    assert_eq!(said(folder.path(), &["--user", "bea"]).unwrap(), none);
+    assert_eq!(said(folder.path(), &["--until", "2023-01-01"]).unwrap(), none);
 }
 
 #[test]
@@ -68,6 +69,7 @@ fn sessions_are_told_as_json() {
     assert_eq!(list[0]["reason"], "the target closed");
     assert_eq!(list[0]["started"], "2023-11-14T22:13:20Z");
     assert_eq!(list[0]["duration_us"], 61_000_000);
+    assert_eq!((&list[0]["started_us"], &list[0]["ended_us"]), (&Value::Null, &Value::Null));
     let one: serde_json::Value =
         serde_json::from_str(&said(folder.path(), &["show", "last", "--json"]).unwrap()).unwrap();
     assert_eq!(one["header"]["bastion"]["target"], "web1");
@@ -90,14 +92,16 @@ fn one_session_is_shown_by_its_id_its_beginning_or_as_the_last() {
 }
 
 #[test]
-fn a_folder_that_is_none_is_named() {
+fn a_folder_that_is_none_is_named_and_one_with_nothing_in_it_has_no_sessions() {
     let fault = said(std::path::Path::new("/nonexistent/data"), &[]).unwrap_err();
 
     assert!(fault.what.contains("/nonexistent/data") && fault.way_out.is_some(), "{fault}");
 
     let empty = tempfile::tempdir().unwrap();
-    let fault = said(empty.path(), &[]).unwrap_err();
-    assert!(fault.what.contains("there is no store in"), "{fault}");
+    let none = format!("no session matches in {}\n", empty.path().display());
+    assert_eq!(said(empty.path(), &[]).unwrap(), none);
+    assert_eq!(said(empty.path(), &["--json"]).unwrap(), "[]\n");
+    assert!(said(empty.path(), &["show", "last"]).unwrap_err().what.contains("nothing was recorded yet in"));
     assert_eq!(std::fs::read_dir(empty.path()).unwrap().count(), 0, "asking makes no store");
 
     let line = ["sessions", "--config", "/nonexistent/bastion.toml"];

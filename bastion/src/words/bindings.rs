@@ -9,7 +9,7 @@ use crate::{
     house::House,
     login::{Binding, ListedBinding},
     revoke::Which,
-    sessions::{local, rfc3339},
+    times::{local_s, rfc3339_s},
 };
 
 /// What she asks for.
@@ -86,7 +86,7 @@ fn said(keys: &[String]) -> String {
 /// What signs her in that no word here can take away.
 fn by_certificate(certificate: &Certificate) -> String {
     let Certificate { key_id, serial, ends_at, .. } = certificate;
-    let until = local(u64::try_from(*ends_at).unwrap_or_default().saturating_mul(1_000_000));
+    let until = local_s(*ends_at);
     format!(
         "The certificate \"{key_id}\", serial {serial}, signs you in until {until}; no key is bound by it.\n"
     )
@@ -115,14 +115,13 @@ fn listed(bindings: &[ListedBinding], principal: &Principal, json: bool) -> Stri
     if bindings.is_empty() {
         return "No key signs you in; a sign-in with a key binds it.\n".to_owned();
     }
-    let time = |seconds: i64| local(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000_000));
     let line = |ListedBinding { binding, alone_until, .. }: &ListedBinding| {
         let Binding { fingerprint, created_at, last_used_at, source, .. } = binding;
         let here = if current == Some(fingerprint) { "  (this connection's)" } else { "" };
-        let [since, used] = [created_at, last_used_at].map(|at| time(*at));
+        let [since, used] = [created_at, last_used_at].map(|at| local_s(*at));
         // Which rule it is stays with the administrators.
         let until = match alone_until {
-            Some(until) => format!("until {}", time(*until)),
+            Some(until) => format!("until {}", local_s(*until)),
             None => "not alone: from here you sign in anew, as policy has it".to_owned(),
         };
         format!("{fingerprint}  since {since}  {until}  last used {used} from {source}{here}\n")
@@ -132,13 +131,12 @@ fn listed(bindings: &[ListedBinding], principal: &Principal, json: bool) -> Stri
 
 /// A binding as JSON tells it to its owner.
 fn told(ListedBinding { binding, alone_until, .. }: &ListedBinding, current: Option<&str>) -> Value {
-    let time = |seconds: i64| rfc3339(u64::try_from(seconds).unwrap_or_default().saturating_mul(1_000_000));
     json!({
         "key": binding.fingerprint,
-        "since": time(binding.created_at),
-        "until": time(binding.expires_at),
-        "alone_until": alone_until.map(time),
-        "last_used": time(binding.last_used_at),
+        "since": rfc3339_s(binding.created_at),
+        "until": rfc3339_s(binding.expires_at),
+        "alone_until": alone_until.map(rfc3339_s),
+        "last_used": rfc3339_s(binding.last_used_at),
         "source": binding.source,
         "current": current == Some(&binding.fingerprint),
     })
@@ -179,15 +177,15 @@ mod tests {
     #[test]
     fn her_keys_are_listed_with_the_end_that_policy_sets_and_without_its_rule() {
         let [short, over] = [Some(3600), None].map(|until| listed(&[listed_key(until)], &alice(None), false));
-        assert!(short.contains(&format!("until {}", local(3_600_000_000))), "{short}");
+        assert!(short.contains(&format!("until {}", local_s(3600))), "{short}");
         assert!(over.contains("not alone: from here you sign in anew") && !over.contains("rule r"), "{over}");
 
         let told = |until| -> Value {
             serde_json::from_str(&listed(&[listed_key(until)], &alice(Some("SHA256:x")), true)).unwrap()
         };
-        assert_eq!(told(Some(3600))[0]["alone_until"], rfc3339(3_600_000_000));
+        assert_eq!(told(Some(3600))[0]["alone_until"], rfc3339_s(3600));
         assert_eq!((&told(None)[0]["alone_until"], &told(None)[0]["current"]), (&Value::Null, &json!(true)));
-        assert_eq!(told(None)[0]["until"], rfc3339(86_400_000_000));
+        assert_eq!(told(None)[0]["until"], rfc3339_s(86_400));
     }
 
     #[test]

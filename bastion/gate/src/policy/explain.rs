@@ -4,6 +4,7 @@ mod sign_in;
 
 use std::fmt;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 pub use sign_in::SignInExplained;
@@ -59,8 +60,8 @@ pub struct Asked {
     pub login: Option<String>,
     /// The kind of channel.
     pub channel: String,
-    /// Seconds since 1970 (UTC).
-    pub at: i64,
+    /// When, as RFC 3339 writes it, in UTC.
+    pub at: String,
     /// The address she calls from, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -193,7 +194,7 @@ fn asked(request: &Request) -> Asked {
         target: target.name.to_string(),
         login: None,
         channel: opening.kind().to_string(),
-        at: *now,
+        at: Timestamp::from_second(*now).unwrap_or_default().to_string(),
         from: (!source.is_unspecified()).then(|| source.to_string()),
         signed_in_ago_s: now.saturating_sub(principal.signed_in_at),
         amr: principal.amr.iter().cloned().collect(),

@@ -134,7 +134,7 @@ impl fmt::Display for SignInRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut says: Vec<String> = Vec::new();
         if !self.device_flow {
-            says.push("do not sign in by a code".into());
+            says.push("not sign in by a code".into());
         }
         match self.binding {
             Some(Duration::ZERO) => says.push("have no key that signs in alone".into()),
@@ -142,7 +142,7 @@ impl fmt::Display for SignInRule {
             None => {}
         }
         if !self.from.is_empty() {
-            says.push(format!("have keys that sign in alone from {}", joined(&self.from)));
+            says.push(format!("have keys that sign in alone from {} only", joined(&self.from)));
         }
         if self.registered {
             says.push("use registered keys alone".into());
@@ -153,6 +153,7 @@ impl fmt::Display for SignInRule {
         let users = self.users.iter().map(ToString::to_string);
         let groups = self.groups.iter().map(|group| format!("group {group}"));
         let who: Vec<String> = users.chain(groups).collect();
-        write!(f, "{}: {} {}", self.name, who.join(" or "), says.join(", and "))
+        // "may" fits one user, one group, and several of them.
+        write!(f, "{}: {} may {}", self.name, who.join(" or "), says.join(", and may "))
     }
 }

@@ -32,7 +32,18 @@ async fn a_successor_opens_the_targets_that_know_it_and_the_old_key_the_others()
         let bench = Bench::that_knows(known);
         bench.dial().await.unwrap();
         bench.let_in(opens);
+
+        let (grant, context) = bench.grant("gateway");
+        let noted = crate::opened::last(&context.opened, &grant.target().name, grant.login()).unwrap();
+        assert_eq!(noted.key, fingerprint(&bench.vault.public(opens).unwrap()), "{opens} is noted");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_noted_of_a_key_that_is_not_replaced() {
+    let bench = Bench::with_sshd().trusting_it();
+    bench.dial().await.unwrap();
+    assert!(!bench.folder.path().join("opened").exists());
 }
 
 #[tokio::test]
