@@ -51,6 +51,7 @@ mod strangers;
 mod target_commands;
 mod wire;
 mod words;
+mod wrong_signatures;
 
 use std::process::ExitCode;
 

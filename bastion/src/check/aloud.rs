@@ -39,7 +39,7 @@ pub fn settings(settings: &Settings) -> Vec<String> {
         format!("Key exchanges: {}.", names(&kex)),
         format!("Clients may set the variables {}.", names(&env)),
         format!(
-            "At most {} connections wait to sign in, {} of one address, each {} ({} while its owner is at the provider); an address whose proofs fail {} times in a minute is turned away until that is over.",
+            "At most {} connections wait to sign in, {} of one address, each {} ({} while its owner is at the provider); of an address whose proofs fail {} times in a minute only bound keys and certificates come in until that is over.",
             limits.unauthenticated,
             limits.unauthenticated_per_address,
             time(limits.login_grace),
