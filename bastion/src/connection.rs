@@ -4,8 +4,8 @@
 //! waits, save for sign-in (before any channel exists) and for the brake of the squeeze. What a channel asks for is
 //! heard by its own task, in order, from its queue; the calls here only give the replies that the protocol wants.
 
+mod door;
 mod farewell;
-mod guesses;
 mod open;
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
     net::SocketAddr,
     panic::AssertUnwindSafe,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -29,18 +29,18 @@ use russh::{
 use tokio::sync::watch;
 
 use farewell::{apologise, end_when_told};
-use guesses::Unproven;
 use open::Open;
 
 use crate::{
     audit::{self, Act},
+    doorstep::Spot,
     front_desk,
     house::House,
     live::{Holder, Known, Place},
-    login::{InteractiveAnswer, SignIn},
+    login::SignIn,
     severable::Severing,
     squeeze::Squeeze,
-    storm,
+    wrong_signatures::Listening,
 };
 
 /// Forwards and the like that are refused before the connection is ended: a client that goes on is not a person's.
@@ -64,6 +64,10 @@ pub struct Shared {
     pub severing: Severing,
     /// How far sign-in is: the grace clock looks at it.
     pub stage: watch::Sender<Stage>,
+    /// Where it stands until then.
+    pub spot: Spot,
+    /// What says goodbye to it, as soon as there is a conversation.
+    pub handle: OnceLock<server::Handle>,
 }
 
 /// How far a connection has come.
@@ -90,7 +94,9 @@ pub struct Connection {
     started: HashMap<ChannelId, bool>,
     refusals: usize,
     key_offers: usize,
-    unproven: Unproven,
+    listening: Option<Listening>,
+    /// Goodbye was said before the sign-in.
+    is_parting: bool,
     /// Channels that were asked for in all.
     opened: u32,
     /// Channels refused because there were too many.
@@ -115,7 +121,8 @@ impl Connection {
             started,
             refusals: 0,
             key_offers: 0,
-            unproven: Unproven::default(),
+            listening: None,
+            is_parting: false,
             opened: 0,
             too_many: 0,
             place: None,
@@ -196,8 +203,7 @@ impl server::Handler for Connection {
             tracing::info!(connection = %self.shared.id, "a key was offered with signatures that can be forged");
             return Ok(Auth::reject());
         }
-        let again = self.unproven.offered(offer.public_key);
-        self.note_failed(usize::from(again));
+        self.listen_for_wrong_signatures();
         Ok(Auth::Accept)
     }
 
@@ -205,9 +211,10 @@ impl server::Handler for Connection {
         self.user = user.to_owned();
         // A sign-in that was under way for another key, or name, is dropped, and with it the time that it had.
         self.shared.stage.send_replace(Stage::Unknown);
-        self.unproven.proven(key.public_key.key_data());
         let rules = self.house.rules();
-        Ok(self.sign_in.key_shown(user, key.public_key, &rules.settings.login.certificates).await.into())
+        let answer = self.sign_in.key_shown(user, key.public_key, &rules.settings.login.certificates).await;
+        self.key_was_proven(&answer).await;
+        Ok(answer.into())
     }
 
     /// russh has verified both signatures, and looked at the dates.
@@ -218,7 +225,6 @@ impl server::Handler for Connection {
     ) -> Result<Auth, russh::Error> {
         self.user = user.to_owned();
         self.shared.stage.send_replace(Stage::Unknown);
-        self.unproven.proven(certificate.public_key());
         let rules = self.house.rules();
         let trusted = &rules.settings.login.certificates;
         let answer = self.sign_in.certificate_proven(user, certificate, trusted).await;
@@ -232,21 +238,7 @@ impl server::Handler for Connection {
         _: &str,
         response: Option<Response<'a>>,
     ) -> Result<Auth, russh::Error> {
-        storm::strike("sign-in", user);
-        if response.is_none() {
-            self.may_try()?;
-        }
-        self.user = user.to_owned();
-        let answers = response.map(|answers| {
-            answers.map(|answer| String::from_utf8_lossy(&answer).into_owned()).collect::<Vec<_>>()
-        });
-        if !self.sign_in.is_refused() {
-            self.shared.stage.send_replace(Stage::SigningIn);
-        }
-        let answer = self.sign_in.interactive(user, answers).await;
-        self.note_what_failed();
-        self.turn_stage(answer == InteractiveAnswer::Failure);
-        Ok(answer.into())
+        self.talk(user, response).await
     }
 
     async fn auth_succeeded(&mut self, session: &mut server::Session) -> Result<(), russh::Error> {

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use russh::cipher;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
@@ -30,10 +30,6 @@ const PACKET_BYTES_MAX: usize = 35_000;
 /// `SSH_MSG_KEXINIT`, and the random bytes behind it.
 const KEXINIT: u8 = 20;
 const COOKIE_BYTES: usize = 16;
-
-/// `SSH_MSG_DISCONNECT`, and its reason.
-const DISCONNECT: u8 = 1;
-const BY_APPLICATION: u32 = 11;
 
 /// A conversation that has begun.
 pub struct Hello<S> {
@@ -85,38 +81,6 @@ async fn listen<S: AsyncRead + Unpin>(stream: &mut S, heard: &mut BytesMut) -> i
             return Ok(false);
         }
     }
-}
-
-/// Says our name and goodbye, and hangs up once the client has: one that is still sending would not hear it otherwise.
-///
-/// # Errors
-/// If the connection fails first.
-pub async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, why: &str) -> io::Result<()> {
-    stream.write_all(format!("{IDENT}\r\n").as_bytes()).await?;
-    stream.write_all(&goodbye(why)).await?;
-    stream.shutdown().await?;
-    let mut unread = stream.take(HEARD_BYTES_MAX as u64);
-    let mut nowhere = tokio::io::sink();
-    match tokio::time::timeout(PATIENCE, tokio::io::copy(&mut unread, &mut nowhere)).await {
-        Ok(gone) => gone.map(drop),
-        Err(_) => Ok(()),
-    }
-}
-
-/// `SSH_MSG_DISCONNECT` by the application (RFC 4253, section 11.1), as a packet in clear.
-fn goodbye(why: &str) -> Vec<u8> {
-    let mut payload = vec![DISCONNECT];
-    payload.put_u32(BY_APPLICATION);
-    payload.put_u32(u32::try_from(why.len()).unwrap_or_default());
-    payload.extend_from_slice(why.as_bytes());
-    payload.put_u32(0); // no language
-    let padding = 4 + (8 - (5 + payload.len() + 4) % 8) % 8;
-    let mut packet = Vec::new();
-    packet.put_u32(u32::try_from(1 + payload.len() + padding).unwrap_or_default());
-    packet.put_u8(u8::try_from(padding).unwrap_or_default());
-    packet.extend_from_slice(&payload);
-    packet.resize(packet.len() + padding, 0);
-    packet
 }
 
 fn is_gcm(name: &[u8]) -> bool {

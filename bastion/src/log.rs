@@ -3,9 +3,13 @@
 use std::io::{self, Write};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
+use tracing::subscriber::set_global_default;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter, fmt};
 
-use crate::settings::{Log, LogFormat};
+use crate::{
+    settings::{Log, LogFormat},
+    wrong_signatures,
+};
 
 /// Why nothing can be logged as asked.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +47,12 @@ pub fn begin(log: &Log) -> Result<(), LogFault> {
     let filter =
         EnvFilter::try_new(&log.filter).map_err(|fault| LogFault { filter: log.filter.clone(), fault })?;
     let lines = fmt().with_env_filter(filter).with_writer(|| OneLine(io::stderr()));
-    match log.format {
-        LogFormat::Text => lines.with_ansi(false).with_target(false).init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
-    }
+    let begun = match log.format {
+        LogFormat::Text => set_global_default(lines.with_ansi(false).with_target(false).finish()),
+        LogFormat::Json => set_global_default(lines.json().flatten_event(true).finish()),
+    };
+    begun.expect("a program begins its log once");
+    wrong_signatures::begin().expect("a program begins its log once");
     Ok(())
 }
 

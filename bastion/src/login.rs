@@ -11,6 +11,7 @@ mod bindings;
 mod certificate;
 mod certified;
 mod clock;
+mod codes;
 mod device;
 mod http;
 mod names;
@@ -20,7 +21,7 @@ mod providers;
 mod recheck;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -42,6 +43,7 @@ pub use oidc::{Identity, ProviderFault, Refresh};
 pub use recheck::{Kept, Learnt, Vouched};
 
 use certificate::Certified;
+use codes::Codes;
 use device::{Flow, Progress};
 use keys::DataKey;
 use providers::Providers;
@@ -50,14 +52,7 @@ use recheck::Rechecks;
 use crate::{
     audit::{self, Act, Audit},
     settings::{Login as Settings, Prompt},
-    strangers::Strangers,
 };
-
-/// Device codes that may be pending at once, in all connections: each costs the provider memory too.
-const FLOWS_MAX: usize = 200;
-
-/// The same, of one address: or whoever is there alone could take them all.
-const FLOWS_PER_ADDRESS_MAX: usize = 20;
 
 /// Device codes that one connection may ask for. A client that begins anew keeps the code it has.
 const FLOWS_PER_CONNECTION_MAX: u32 = 3;
@@ -82,7 +77,7 @@ pub struct Login {
     providers: Providers,
     rechecks: Rechecks,
     bindings: Bindings,
-    places: Arc<Strangers>,
+    codes: Arc<Codes>,
     clock: Clock,
     audit: Audit,
     /// What policy says of how people sign in.
@@ -106,9 +101,9 @@ impl Login {
         let bindings = Bindings::open(folder)?;
         let rechecks = Rechecks::new(data_key, &bindings, !settings.recheck.is_zero())?;
         let (learnt, to_learn) = mpsc::unbounded_channel();
-        let (places, to_learn) = (Arc::default(), Mutex::new(Some(to_learn)));
+        let (codes, to_learn) = (Arc::default(), Mutex::new(Some(to_learn)));
         let policy = ArcSwap::from_pointee(Policy::default());
-        Ok(Login { settings, providers, rechecks, bindings, places, clock, audit, policy, learnt, to_learn })
+        Ok(Login { settings, providers, rechecks, bindings, codes, clock, audit, policy, learnt, to_learn })
     }
 
     /// Which key belongs to whom, and which name.
@@ -119,6 +114,11 @@ impl Login {
     /// From now on people sign in as this policy says.
     pub fn obey(&self, policy: Arc<Policy>) {
         self.policy.store(policy);
+    }
+
+    /// How many codes that this address has asked for the provider may still hold.
+    pub fn codes_of(&self, address: IpAddr) -> usize {
+        self.codes.of(address)
     }
 
     /// Seconds since 1970 (UTC), by the clock that bindings run out by.
@@ -365,9 +365,9 @@ impl SignIn {
         else {
             return false;
         };
-        let place = self.login.places.admit(self.source.ip(), FLOWS_MAX, FLOWS_PER_ADDRESS_MAX);
-        let Some(place) = place.filter(|_| self.flows < FLOWS_PER_CONNECTION_MAX) else {
-            tracing::warn!(source = %self.source, "too many sign-ins are pending");
+        let code = self.login.codes.admit(self.source.ip());
+        let Some(code) = code.filter(|_| self.flows < FLOWS_PER_CONNECTION_MAX) else {
+            tracing::warn!(source = %self.source, "too many codes that were asked for from here are pending");
             return false;
         };
         self.flows += 1;
@@ -375,7 +375,7 @@ impl SignIn {
             State::KeyProven(key) => Some(key),
             _ => None,
         };
-        let flow = Flow::begin(provider, place);
+        let flow = Flow::begin(provider, code);
         let round = Round { prompts: None, told: false, answers_seen: 0 };
         self.state = State::Asking { key, flow, round };
         true

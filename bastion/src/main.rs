@@ -55,6 +55,7 @@ mod target_commands;
 mod times;
 mod wire;
 mod words;
+mod wrong_signatures;
 
 use std::process::ExitCode;
 

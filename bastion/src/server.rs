@@ -4,7 +4,11 @@
 
 mod exchanges;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use russh::server;
 use socket2::{SockRef, TcpKeepalive};
@@ -22,7 +26,6 @@ use crate::{
     severable::{Severable, Severing},
     spare_memory,
     squeeze::Squeeze,
-    strangers::failed::TURNED_AWAY,
     wire,
 };
 
@@ -107,7 +110,7 @@ struct Caller {
 /// Serves one connection. A panic in it ends this task alone.
 async fn greet(
     house: Arc<House>,
-    mut stream: TcpStream,
+    stream: TcpStream,
     Caller { source, severing, stage }: Caller,
     place: Place,
     exchanges: Exchanges,
@@ -119,11 +122,6 @@ async fn greet(
         tracing::debug!(%source, "nodelay: {fault}");
     }
     let limits = house.rules().settings.limits;
-    if house.failed_proofs.turns_away(source.ip(), limits.failed_proofs) {
-        let told = hello::turn_away(&mut stream, TURNED_AWAY).await;
-        tracing::debug!(%source, ?told, "turned away");
-        return;
-    }
     let squeeze = Squeeze::default();
     let staged = stage.subscribe();
     let shared = Arc::new(Shared {
@@ -133,6 +131,8 @@ async fn greet(
         channels: Default::default(),
         severing: severing.clone(),
         stage,
+        spot: place.spot(),
+        handle: OnceLock::new(),
     });
     let connection = Connection::new(house.clone(), shared.clone(), squeeze);
     let stream = Severable::new(wire::buffered(stream), severing.clone());
@@ -141,7 +141,11 @@ async fn greet(
         let Hello { stream, has_gcm } = hello::hear(stream).await?;
         let stream = Exchanging::new(stream, exchanges, sight);
         match server::run_stream(house.ssh_config(has_gcm), stream, connection).await {
-            Ok(running) => running.await,
+            Ok(running) => {
+                // Set once, long before the client can have agreed on keys.
+                shared.handle.get_or_init(|| running.handle());
+                running.await
+            }
             Err(fault) => Err(fault),
         }
     };

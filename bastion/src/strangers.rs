@@ -15,12 +15,6 @@ pub struct Shares<K>(Mutex<HashMap<K, usize>>);
 /// One such thing; counted for as long as this lives.
 pub struct Share<K: Eq + Hash>(Arc<Shares<K>>, K);
 
-/// What strangers hold, as codes of a provider that they asked for, by address.
-pub type Strangers = Shares<IpAddr>;
-
-/// One such thing.
-pub type Stranger = Share<IpAddr>;
-
 impl<K> Default for Shares<K> {
     fn default() -> Self {
         Shares(Mutex::default())
@@ -37,19 +31,6 @@ impl<K: Clone + Eq + Hash> Shares<K> {
         }
         counts.insert(holder.clone(), here + 1);
         Some(Share(self.clone(), holder))
-    }
-
-    /// How many there are.
-    #[cfg(test)]
-    pub fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
-    }
-}
-
-impl Strangers {
-    /// A place for one more from this address, if there is one.
-    pub fn admit(self: &Arc<Self>, from: IpAddr, in_all: usize, per_address: usize) -> Option<Stranger> {
-        self.enter(network(from), in_all, per_address)
     }
 }
 
@@ -78,18 +59,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_are_bounded_in_all_and_per_address() {
-        let strangers = Arc::new(Strangers::default());
-        let [one, other]: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
-
-        let first = strangers.admit(one, 3, 2).unwrap();
-        let _second = strangers.admit(one, 3, 2).unwrap();
-        assert!(strangers.admit(one, 3, 2).is_none(), "two per address");
-        let _third = strangers.admit(other, 3, 2).unwrap();
-        assert!(strangers.admit(other, 3, 2).is_none(), "three in all");
+    fn shares_are_bounded_in_all_and_for_each() {
+        let shares = Arc::new(Shares::default());
+        let first = shares.enter(1, 3, 2).unwrap();
+        let _second = shares.enter(1, 3, 2).unwrap();
+        assert!(shares.enter(1, 3, 2).is_none(), "two for each");
+        let _third = shares.enter(2, 3, 2).unwrap();
+        assert!(shares.enter(2, 3, 2).is_none(), "three in all");
 
         drop(first);
-        assert!(strangers.admit(one, 3, 2).is_some());
+        assert!(shares.enter(1, 3, 2).is_some());
     }
 
     #[test]

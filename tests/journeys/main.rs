@@ -22,6 +22,7 @@ mod other_logins;
 mod picker;
 mod plain_names;
 mod play;
+mod prompts;
 mod raw_floods;
 mod raw_packets;
 mod raw_sign_in;

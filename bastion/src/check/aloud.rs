@@ -40,7 +40,7 @@ pub fn settings(settings: &Settings) -> Vec<String> {
         format!("Key exchanges: {}.", names(&kex)),
         format!("Clients may set {}.", listed("variable", &env)),
         format!(
-            "At most {} may wait to sign in, {} of one address, each {} ({} while its owner is at the provider); an address of which {} in a minute is turned away until that is over.",
+            "At most {} may wait to sign in, {} of one address, each {} ({} while its owner is at the provider); of an address of which {} in a minute only bound keys and certificates come in until that is over.",
             counted(limits.unauthenticated, "connection"),
             limits.unauthenticated_per_address,
             time(limits.login_grace),

@@ -352,7 +352,7 @@ async fn a_client_that_is_killed_at_the_prompt_is_noticed_and_its_sign_in_droppe
         let house = House::asking(prompt).await;
         let mut seat = Seat::at(&house.openssh("alice", &[]));
         seat.read_until("began it yourself").await;
-        assert_eq!(house.login.places.count(), 1);
+        assert_eq!(house.login.codes.count(), 1);
 
         seat.child.start_kill().unwrap();
         tokio::time::timeout(Duration::from_secs(20), given_back(&house.login)).await.unwrap();

@@ -1,4 +1,4 @@
-//! One device sign-in (RFC 8628): asked for here, polled here, forgotten when its connection goes.
+//! One device sign-in (RFC 8628): asked for here, polled here until its connection goes.
 
 use std::{
     pin::Pin,
@@ -15,11 +15,10 @@ use openidconnect::{
     HttpResponse, RequestTokenError, core::CoreDeviceAuthorizationResponse, url::Url,
 };
 use serde::Serialize;
-use tokio::{sync::watch, task::AbortHandle, time::Instant};
-
-use crate::strangers::Stranger;
+use tokio::{sync::watch, time::Instant};
 
 use super::{
+    codes::Code,
     http::{Http, HttpFault, is_safe},
     oidc::{Identity, Known, Provider, ProviderFault, Refresh, place_of},
 };
@@ -89,22 +88,21 @@ pub enum Outcome {
 pub struct Flow {
     /// How far it has come.
     pub progress: watch::Receiver<Progress>,
-    task: AbortHandle,
 }
 
 impl Flow {
-    /// Asks `provider` for a code and polls until it decides. `place` is given back when that is over.
-    pub fn begin(provider: Arc<Provider>, place: Stranger) -> Flow {
+    /// Asks `provider` for a code and polls until it decides. The code's place is given back when the provider has
+    /// forgotten it.
+    pub(super) fn begin(provider: Arc<Provider>, mut code: Code) -> Flow {
         let (tell, progress) = watch::channel(Progress::Starting);
-        let task = tokio::spawn(async move {
-            let outcome = run(&provider, &tell).await;
+        tokio::spawn(async move {
+            let Some(outcome) = run(&provider, &tell, &mut code).await else { return };
             if let Outcome::Failed(fault) = &outcome {
                 tracing::warn!(%fault, "a sign-in fails at the provider");
             }
             tell.send_replace(Progress::Decided(outcome));
-            drop(place);
         });
-        Flow { progress, task: task.abort_handle() }
+        Flow { progress }
     }
 
     /// How far it has come, now.
@@ -120,26 +118,37 @@ impl Flow {
     }
 }
 
-impl Drop for Flow {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+/// None once nobody waits for it any more. The one thing that is not left then is the question for a code: the provider
+/// may have made it, and would hold it where nobody counts it.
+async fn run(provider: &Provider, tell: &watch::Sender<Progress>, code: &mut Code) -> Option<Outcome> {
+    let known = tokio::select! {
+        known = provider.known() => known,
+        () = tell.closed() => return None,
+    };
+    let known = match known {
+        Ok(known) => known,
+        Err(fault) => return Some(Outcome::Failed(fault)),
+    };
+    let details = match ask(provider, &known).await {
+        Ok(details) => details,
+        Err(outcome) => return Some(outcome),
+    };
+    code.is_good_for(details.expires_in());
+    let polled = tokio::select! {
+        polled = poll(provider, &known, &details, tell, code) => polled,
+        () = tell.closed() => return None,
+    };
+    Some(polled.map_or_else(|outcome| outcome, |(identity, refresh)| Outcome::SignedIn(identity, refresh)))
 }
 
-async fn run(provider: &Provider, tell: &watch::Sender<Progress>) -> Outcome {
-    match ask_and_poll(provider, tell).await {
-        Ok((identity, refresh)) => Outcome::SignedIn(identity, refresh),
-        Err(outcome) => outcome,
-    }
-}
-
-async fn ask_and_poll(
+async fn poll(
     provider: &Provider,
+    known: &Known,
+    details: &CoreDeviceAuthorizationResponse,
     tell: &watch::Sender<Progress>,
+    code: &mut Code,
 ) -> Result<(Identity, Option<Refresh>), Outcome> {
-    let known = provider.known().await.map_err(Outcome::Failed)?;
-    let details = ask(provider, &known).await?;
-    let invitation = invitation(&details).map_err(Outcome::Failed)?;
+    let invitation = invitation(details).map_err(Outcome::Failed)?;
     if details.interval() > INTERVAL_MAX {
         let unfit = format!("it wants {} s between two polls", details.interval().as_secs());
         return Err(Outcome::Failed(ProviderFault::Unfit(unfit)));
@@ -158,14 +167,21 @@ async fn ask_and_poll(
     let asker = Asker { http: &provider.http, last: Mutex::new(None) };
     let polling = known
         .client
-        .exchange_device_access_token(&details)
+        .exchange_device_access_token(details)
         .set_max_backoff_interval(BACKOFF_MAX)
         .request_async(&asker, pause, Some(VALID_MAX));
     // The crate looks at the time before each poll only; a pause must not carry a flow past its end.
     match tokio::time::timeout_at(end, first.then(|()| polling)).await {
         Err(_) => Err(asker.last().map_or(Outcome::Expired, Outcome::Failed)),
-        Ok(Err(error)) => Err(poll_outcome(error)),
+        Ok(Err(error)) => {
+            let outcome = poll_outcome(error);
+            if matches!(outcome, Outcome::Denied | Outcome::Expired) {
+                code.is_over();
+            }
+            Err(outcome)
+        }
         Ok(Ok(tokens)) => {
+            code.is_over();
             let identity = provider.prove(known.clone(), &tokens).await.map_err(Outcome::Failed)?;
             Ok((identity, Refresh::among(&tokens)))
         }

@@ -98,7 +98,7 @@ impl Bench {
 
 /// Done once no sign-in is pending any more.
 pub(super) async fn given_back(login: &Login) {
-    while login.places.count() > 0 {
+    while login.codes.count() > 0 {
         tokio::task::yield_now().await;
     }
 }
@@ -106,8 +106,8 @@ pub(super) async fn given_back(login: &Login) {
 #[tokio::test]
 async fn one_address_has_so_many_sign_ins_pending_and_others_go_on() {
     let bench = Bench::without_provider();
-    let pending: Vec<_> = (0..FLOWS_PER_ADDRESS_MAX)
-        .map(|_| bench.login.places.admit([127, 0, 0, 1].into(), FLOWS_MAX, FLOWS_PER_ADDRESS_MAX).unwrap())
+    let pending: Vec<_> = (0..codes::PER_ADDRESS_MAX)
+        .map(|_| bench.login.codes.admit([127, 0, 0, 1].into()).unwrap())
         .collect();
     assert_eq!(bench.caller().interactive("alice", None).await, InteractiveAnswer::Failure);
 

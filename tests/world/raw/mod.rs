@@ -119,6 +119,16 @@ impl Raw {
         raw
     }
 
+    /// The same, from another address of this machine.
+    #[track_caller]
+    pub fn at_the_door_from(from: Ipv4Addr, port: u16) -> Raw {
+        let mut raw = Raw::connect_from(from, port).expect("the gateway takes a connection");
+        raw.greet();
+        raw.exchange();
+        raw.ask_for_service();
+        raw
+    }
+
     /// Says these bytes, in clear, whatever they are.
     ///
     /// # Errors

@@ -346,6 +346,7 @@ async fn walk(bench: &Bench, provider: &Hostile, order: &[Step]) {
         bench.login.bindings.revoke(&[fingerprint(&Key::New.public())]).unwrap();
     }
     given_back(&bench.login).await;
+    bench.login.codes.forget_those_left();
 }
 
 /// Walks some of the orders, on a clock that stands still.

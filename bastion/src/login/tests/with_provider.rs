@@ -316,10 +316,39 @@ async fn a_connection_that_goes_away_takes_its_sign_in_along() {
     let (bench, _provider) = Bench::with_provider();
     let mut caller = bench.caller();
     invited(&mut caller, "alice").await;
-    assert_eq!(bench.login.places.count(), 1);
+    assert_eq!(bench.login.codes.count(), 1);
 
     drop(caller);
     tokio::time::timeout(Duration::from_secs(5), given_back(&bench.login)).await.unwrap();
+}
+
+/// A provider is told nothing of a connection that went away.
+#[tokio::test]
+async fn a_code_holds_its_place_until_the_provider_holds_it_no_longer() {
+    let (bench, provider) = Bench::with_provider();
+    let held = || bench.login.codes_of([127, 0, 0, 1].into());
+    for is_yes in [true, false] {
+        let mut caller = bench.caller();
+        let (_, code) = invited(&mut caller, "alice").await;
+        if is_yes {
+            provider.approve(&code, &ALICE)
+        } else {
+            provider.deny(&code)
+        }
+        go_on(&mut caller, "alice").await;
+        tokio::time::timeout(Duration::from_secs(5), given_back(&bench.login)).await.unwrap();
+        assert_eq!(held(), 0, "it was answered");
+    }
+
+    let mut caller = bench.caller();
+    invited(&mut caller, "alice").await;
+    drop(caller);
+    // Hardly asked for: the provider makes it all the same.
+    let mut caller = bench.caller();
+    drop(tokio::time::timeout(Duration::from_millis(1), caller.interactive("alice", None)).await);
+    drop(caller);
+    tokio::time::timeout(Duration::from_secs(5), given_back(&bench.login)).await.unwrap();
+    assert_eq!((held(), provider.seen().pending), (2, 4), "it keeps those that were answered too");
 }
 
 #[tokio::test]
