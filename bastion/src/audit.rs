@@ -5,6 +5,7 @@
 //! or not at all.
 
 mod act;
+mod brake;
 mod command;
 
 use std::{
@@ -18,7 +19,10 @@ use gate::Printable;
 use recording::{AUDIT, Elapsed, Event, FORMAT, Facts, Header, Layout, Person, What};
 use serde_json::{Map, Value};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -33,14 +37,12 @@ pub use act::{Act, By, FileSum, certificate, person};
 pub use command::{AuditArgs, run, write_as_command, write_into_store};
 
 use act::Entry;
+use brake::{Brake, IN_ALL_A_MINUTE, SHARE_A_MINUTE, TURNED_AWAY_IN_ALL, TURNED_AWAY_OF_A_SITE, Whose};
 
 /// Entries that wait for the task that writes them; who comes then waits too.
 const INBOX_MAX: usize = 256;
 /// A disk that has not taken an entry by then counts as failed for whoever waits.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
-/// Refusals that are written a minute. A stranger may cause as many as he likes, and the record is not his to fill.
-const REFUSALS_A_MINUTE: u64 = 300;
-const MINUTE: Duration = Duration::from_secs(60);
 /// A file's text is written in pieces of so many characters.
 const TEXT_CHARS_MAX: usize = 128 * 1024;
 
@@ -60,6 +62,7 @@ struct Inner {
     task: Mutex<Option<JoinHandle<()>>>,
     strangers: Mutex<Brake>,
     people: Mutex<Brake>,
+    turned_away: Mutex<Brake>,
     /// SHA-256 of the files whose text this run's recording has.
     known_files: Mutex<HashSet<String>>,
 }
@@ -80,11 +83,12 @@ impl Audit {
     }
 
     fn with(inbox: mpsc::Sender<Asked>, task: Option<JoinHandle<()>>) -> Audit {
-        let brake = || Mutex::new(Brake { begun: Instant::now(), written: 0, left_out: 0 });
+        let brake = |each, in_all| Mutex::new(Brake::new(each, in_all));
         let inner = Inner {
             task: Mutex::new(task),
-            strangers: brake(),
-            people: brake(),
+            strangers: brake(SHARE_A_MINUTE, IN_ALL_A_MINUTE),
+            people: brake(SHARE_A_MINUTE, IN_ALL_A_MINUTE),
+            turned_away: brake(TURNED_AWAY_OF_A_SITE, TURNED_AWAY_IN_ALL),
             known_files: Mutex::default(),
         };
         Audit { inbox, inner: Arc::new(inner) }
@@ -150,29 +154,77 @@ impl Audit {
         written
     }
 
-    /// Writes that a stranger was refused. Not waited for: a refusal has no effect that could come too early. More than a
-    /// few a second are counted instead.
+    /// Writes that somebody was refused or denied something. Not waited for: that has no effect that could come too early.
+    /// More than a source or a person has a share of are counted instead, and told when the minute is over.
     pub fn refused(&self, act: Act) {
-        self.write_unless_too_many(act, &self.inner.strangers);
+        let brake = match act {
+            Act::Denied { .. } => &self.inner.people,
+            Act::SourceTurnedAway { .. } => &self.inner.turned_away,
+            _ => &self.inner.strangers,
+        };
+        let whose = Whose::of(&act);
+        let (left_out, passes, is_first) = {
+            let mut brake = lock(brake);
+            let left_out = brake.turn(Instant::now());
+            let had_left_out = brake.has_left_out();
+            let passes = brake.passes(whose.as_ref());
+            (left_out, passes, !passes && !had_left_out)
+        };
+        if is_first {
+            self.tell_later(lock(brake).over_at());
+        }
+        let told: Vec<Act> = left_out.iter().cloned().map(brake::told).collect();
+        let entries: Vec<Bytes> = told.iter().chain(passes.then_some(&act)).map(encoded).collect();
+        if entries.is_empty() {
+            return;
+        }
+        match self.inbox.try_send(Asked { entries, done: None }) {
+            Ok(()) => {}
+            Err(TrySendError::Closed(_)) => {
+                tracing::warn!(
+                    "a refusal is missing from the audit trail, which has ended: the bastion stops"
+                );
+            }
+            Err(TrySendError::Full(_)) => {
+                tracing::warn!("a refusal is left out of the audit trail: more wait than can be written");
+                let mut brake = lock(brake);
+                left_out.iter().for_each(|(whose, refusals)| brake.leaves_out(whose.as_ref(), *refusals));
+                brake.leaves_out(whose.as_ref(), u64::from(passes));
+                self.tell_later(brake.over_at());
+            }
+        }
     }
 
-    /// The same for somebody who has signed in: no stranger can have her denials left out.
-    pub fn denied(&self, act: Act) {
-        self.write_unless_too_many(act, &self.inner.people);
+    /// Tells what was left out once the minute is over, also if nobody is refused any more by then.
+    fn tell_later(&self, at: Instant) {
+        // Without a runtime it is told with the next refusal, or at the end.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (inbox, inner) = (self.inbox.downgrade(), Arc::downgrade(&self.inner));
+        runtime.spawn(async move {
+            tokio::time::sleep_until(at).await;
+            if let (Some(inbox), Some(inner)) = (inbox.upgrade(), inner.upgrade()) {
+                Audit { inbox, inner }.tell(|brake| brake.turn(Instant::now())).await;
+            }
+        });
     }
 
-    fn write_unless_too_many(&self, act: Act, brake: &Mutex<Brake>) {
-        let passes = brake.lock().unwrap_or_else(PoisonError::into_inner).passes(Instant::now());
-        let Some(left_out) = passes else { return };
-        let more = (left_out > 0).then_some(Act::LeftOut { refusals: left_out });
-        let entries = more.iter().chain([&act]).map(encoded).collect();
-        if self.inbox.try_send(Asked { entries, done: None }).is_err() {
-            tracing::warn!("a refusal is missing from the audit trail: more wait than can be written");
+    /// Tells what was left out so far, whether or not the minute is over.
+    pub async fn tell_what_is_left_out(&self) {
+        self.tell(|brake| brake.begin_anew(Instant::now())).await;
+    }
+
+    async fn tell(&self, of: impl Fn(&mut Brake) -> Vec<(Option<Whose>, u64)>) {
+        let Inner { strangers, people, turned_away, .. } = &*self.inner;
+        let left_out = [strangers, people, turned_away].into_iter().flat_map(|brake| of(&mut lock(brake)));
+        let acts: Vec<Act> = left_out.map(brake::told).collect();
+        if let Err(fault) = self.write_all(&acts).await {
+            tracing::error!(count = acts.len(), "what was left out of the audit trail is not told: {fault}");
         }
     }
 
     /// Writes what still waits, and ends the recording.
     pub async fn end(&self) {
+        self.tell_what_is_left_out().await;
         let nothing = Asked { entries: Vec::new(), done: None };
         drop(self.inbox.send(nothing).await); // a task that has ended needs no word
         let task = self.inner.task.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -188,26 +240,8 @@ impl Audit {
     }
 }
 
-/// Counts the refusals of a minute.
-struct Brake {
-    begun: Instant,
-    written: u64,
-    left_out: u64,
-}
-
-impl Brake {
-    /// Whether one more may be written; with the number of those that were left out before it.
-    fn passes(&mut self, now: Instant) -> Option<u64> {
-        if now.duration_since(self.begun) >= MINUTE {
-            (self.begun, self.written) = (now, 0);
-        }
-        if self.written >= REFUSALS_A_MINUTE {
-            self.left_out += 1;
-            return None;
-        }
-        self.written += 1;
-        Some(std::mem::take(&mut self.left_out))
-    }
+fn lock(brake: &Mutex<Brake>) -> MutexGuard<'_, Brake> {
+    brake.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The task: owns the tape. Ends when it is asked nothing.
@@ -219,7 +253,8 @@ async fn keep(mut tape: Tape, began: Instant, mut inbox: mpsc::Receiver<Asked>) 
         tokio::select! {
             asked = inbox.recv(), if !is_over => match (asked, &failing) {
                 (None, _) => is_over = true,
-                (Some(Asked { entries, done: None }), _) if entries.is_empty() => is_over = true,
+                // What is refused from now on hears so; what waits behind is still written.
+                (Some(Asked { entries, done: None }), _) if entries.is_empty() => inbox.close(),
                 (Some(Asked { done, .. }), Some(fault)) => drop(done.map(|done| done.send(Err(fault.clone())))),
                 (Some(Asked { entries, done }), None) => {
                     let at = Elapsed::from(began.elapsed());

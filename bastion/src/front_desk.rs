@@ -282,7 +282,7 @@ impl Desk {
             Err(denial) => {
                 tracing::info!(connection = %self.shared.id, user = %self.principal.name, target = %to.target,
                     channel = %opening.kind(), "denied: {}", denial.why());
-                self.house.audit.denied(Act::Denied {
+                self.house.audit.refused(Act::Denied {
                     person: audit::person(&self.principal),
                     connection: self.shared.id.clone(),
                     target: to.target.to_string(),

@@ -19,16 +19,18 @@ mod notice;
 mod oidc;
 mod providers;
 mod recheck;
+mod refusal;
 
 use std::{
     net::{IpAddr, SocketAddr},
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use gate::{Caller, Name, NewKey, Policy, Principal};
+use recording::Person;
 use russh::keys::{HashAlg, PublicKey};
 use tokio::sync::mpsc;
 
@@ -50,7 +52,7 @@ use providers::Providers;
 use recheck::Rechecks;
 
 use crate::{
-    audit::{self, Act, Audit},
+    audit::{self, Audit},
     settings::{Login as Settings, Prompt},
 };
 
@@ -80,6 +82,8 @@ pub struct Login {
     codes: Arc<Codes>,
     clock: Clock,
     audit: Audit,
+    /// Nobody signs in any more: the bastion stops.
+    is_closing: AtomicBool,
     /// What policy says of how people sign in.
     policy: ArcSwap<Policy>,
     /// What sign-ins learn of people who are in by another connection.
@@ -103,7 +107,20 @@ impl Login {
         let (learnt, to_learn) = mpsc::unbounded_channel();
         let (codes, to_learn) = (Arc::default(), Mutex::new(Some(to_learn)));
         let policy = ArcSwap::from_pointee(Policy::default());
-        Ok(Login { settings, providers, rechecks, bindings, codes, clock, audit, policy, learnt, to_learn })
+        let is_closing = AtomicBool::new(false);
+        Ok(Login {
+            settings,
+            providers,
+            rechecks,
+            bindings,
+            codes,
+            clock,
+            audit,
+            is_closing,
+            policy,
+            learnt,
+            to_learn,
+        })
     }
 
     /// Which key belongs to whom, and which name.
@@ -208,6 +225,8 @@ pub struct SignIn {
     name: Option<Name>,
     flows: u32,
     is_refusal_written: bool,
+    /// Who the provider or an authority says that it is, for the refusal if there is one.
+    claimant: Option<Person>,
     /// It has bound its key itself, just now.
     has_bound: bool,
     /// Proofs that failed and were not told of yet.
@@ -229,6 +248,7 @@ impl SignIn {
             name: None,
             flows: 0,
             is_refusal_written: false,
+            claimant: None,
             has_bound: false,
             failed: 0,
             newly_bound: None,
@@ -244,16 +264,6 @@ impl SignIn {
             State::SignedIn { principal, .. } => Some(principal),
             _ => None,
         }
-    }
-
-    /// The key that this sign-in has bound, if it was not hers before.
-    pub fn newly_bound(&self) -> Option<&NewKey> {
-        self.newly_bound.as_ref()
-    }
-
-    /// What the provider is asked with again while this connection lives, if no key was bound; for the first who takes it.
-    pub fn take_kept(&mut self) -> Option<Kept> {
-        self.kept.take()
     }
 
     /// Whether she still may: a binding can have been revoked between the proof of its key and now. In doubt she may not.
@@ -314,7 +324,7 @@ impl SignIn {
             Progress::Waiting { answers, .. } if round.told && answers <= round.answers_seen => {
                 Question::default()
             }
-            Progress::Waiting { invitation, answers } => {
+            Progress::Waiting { invitation, answers, .. } => {
                 let again = round.told;
                 (round.told, round.answers_seen) = (true, answers);
                 self.invite(&invitation, again)
@@ -355,7 +365,13 @@ impl SignIn {
                 *round = Round { prompts: None, told: false, answers_seen: 0 };
                 true
             }
-            (State::Asking { round, .. }, Some(given)) => round.prompts.take() == Some(given.len()),
+            (State::Asking { round, flow, .. }, Some(given)) => {
+                // Who presses Enter has confirmed, as far as she knows. What was asked before that is no answer to it.
+                if round.told && !given.is_empty() {
+                    round.answers_seen = flow.asked();
+                }
+                round.prompts.take() == Some(given.len())
+            }
             (State::Over { .. }, _) => false,
         }
     }
@@ -408,10 +424,16 @@ impl SignIn {
     }
 
     async fn decide(&mut self, outcome: Outcome) -> InteractiveAnswer {
+        self.claimant = match &outcome {
+            Outcome::SignedIn(identity, _) => Some(identity.person()),
+            _ => None,
+        };
         let sentence = match outcome {
             Outcome::SignedIn(identity, _) if !self.is_called(&identity.name) => {
                 // Said here and not to the caller: he is told the same whether or not the name he gave is somebody's.
-                tracing::warn!(source = %self.source, user = ?self.name, name = %identity.name, "signed in as another");
+                let (key, user) = (self.key(), audit::shown(&self.user));
+                tracing::warn!(source = %self.source, key, user, name = %identity.name, issuer = identity.issuer,
+                    subject = identity.subject, "signed in as another");
                 notice::NOT_HER_NAME
             }
             Outcome::SignedIn(identity, refresh) => match self.admit(identity, refresh).await {
@@ -434,35 +456,6 @@ impl SignIn {
         })
     }
 
-    /// Writes that nobody was let in here.
-    fn refused(&mut self, why: &str) {
-        self.is_refusal_written = true;
-        self.login.audit.refused(Act::SignInRefused {
-            user: audit::shown(&self.user),
-            source: self.source,
-            key: self.key().map(str::to_owned),
-            why: why.to_owned(),
-        });
-    }
-
-    /// The connection is over. Writes that somebody tried to sign in and did not, if nothing has told so yet.
-    pub fn is_over(&mut self) {
-        let tried = !self.user.is_empty() && self.principal().is_none();
-        if !tried || std::mem::replace(&mut self.is_refusal_written, true) {
-            return;
-        }
-        let why = match &self.state {
-            State::KeyProven(_) => {
-                "the key does not sign in alone, and no sign-in was begun (a client in batch mode cannot)"
-            }
-            State::Asking { .. } => "left before the sign-in was confirmed",
-            State::Nothing | State::Over { .. } | State::SignedIn { .. } => "left without a proof",
-        };
-        let why = &self.certificates.with(why);
-        tracing::info!(source = %self.source, user = audit::shown(&self.user), key = self.key(), "not signed in: {why}");
-        self.refused(why);
-    }
-
     fn key(&self) -> Option<&str> {
         match &self.state {
             State::KeyProven(key) | State::Asking { key: Some(key), .. } => Some(&key.fingerprint),
@@ -475,7 +468,7 @@ impl SignIn {
         let bound = matches!(proof, Proof::Bound(..));
         tracing::info!(
             name = %principal.name, issuer = principal.issuer, subject = principal.subject,
-            source = %principal.source, key = principal.key, bound, "signed in"
+            source = %principal.source, key = principal.key, bound = bound || self.has_bound, "signed in"
         );
         self.state = State::SignedIn { principal: principal.clone(), bound };
         principal

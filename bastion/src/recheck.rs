@@ -1,6 +1,10 @@
 //! What people lose at the provider they lose here: asks again about who is in, and ends what that does not allow any more.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{StreamExt, future, stream};
 use recording::Person;
@@ -67,23 +71,40 @@ fn ticks(every: Duration) -> Interval {
     ticks
 }
 
+/// By what somebody is in who is asked about.
+enum Asked {
+    Key(String),
+    Connection(Holder, Arc<Known>),
+}
+
 /// Asks this provider about everybody who is in and whom it is time to ask about; without one, looks at those whom there is
-/// nobody to ask about.
+/// nobody to ask about. Whoever was asked about longest ago is the first, so that nobody whom the provider takes its time
+/// for can keep others from their turn.
 async fn all_of(house: &House, issuer: Option<&str>) {
-    let (mut keys, mut loose) = (BTreeSet::new(), Vec::new());
+    let (mut keys, mut asked) = (BTreeMap::new(), Vec::new());
     for (holder, caller) in house.connected.all().into_iter().filter(|(holder, _)| came_by_sign_in(holder)) {
         // Asked there is who vouches for the key's owner of today; the holder may be of another provider.
         let hers = house.login.provider_of(&holder.issuer);
-        let keys_own =
-            holder.key.as_deref().filter(|key| house.login.provider_of_key(key).as_deref() == issuer);
-        keys.extend(keys_own.map(str::to_owned));
+        if let Some(key) = &holder.key
+            && !keys.contains_key(key)
+        {
+            let (whose, at) = house.login.provider_of_key(key).unzip();
+            if whose.as_deref() == issuer {
+                keys.insert(key.clone(), at.unwrap_or_default());
+            }
+        }
         if hers.as_deref() == issuer {
-            loose.push((holder, caller));
+            let at = caller.kept.lock().await.as_ref().map(|kept| kept.asked_at());
+            asked.extend(at.map(|at| (at, Asked::Connection(holder, caller))));
         }
     }
-    stream::iter(&keys).for_each_concurrent(ASKED_AT_ONCE_MAX, |key| one_key(house, key)).await;
-    stream::iter(&loose)
-        .for_each_concurrent(ASKED_AT_ONCE_MAX, |(holder, caller)| one(house, holder, caller))
+    asked.extend(keys.into_iter().map(|(key, at)| (at, Asked::Key(key))));
+    asked.sort_by_key(|(at, _)| *at);
+    stream::iter(&asked)
+        .for_each_concurrent(ASKED_AT_ONCE_MAX, async |(_, asked)| match asked {
+            Asked::Key(key) => one_key(house, key).await,
+            Asked::Connection(holder, caller) => one(house, holder, caller).await,
+        })
         .await;
 }
 

@@ -96,6 +96,7 @@ impl Gateway {
         }
         self.rechecking.abort();
         // It stops whether or not that can be written.
+        self.house.audit.tell_what_is_left_out().await;
         if let Err(fault) = self.house.audit.write(Act::ServerStopped { by }).await {
             tracing::error!("{fault}");
         }

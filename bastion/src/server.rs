@@ -5,6 +5,7 @@
 mod exchanges;
 
 use std::{
+    convert::Infallible,
     net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -14,7 +15,7 @@ use russh::server;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{mpsc, watch},
     time::Instant,
 };
 
@@ -41,29 +42,43 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long open sessions are given to end at a shutdown.
 const DRAIN_MAX: Duration = Duration::from_secs(15);
 
+/// How long those who have not signed in are waited for at a shutdown: what they tried is written down once they are gone.
+const UNKNOWN_GONE_MAX: Duration = Duration::from_secs(3);
+
 /// Accepts connections until `stop` says so, then tells the open sessions and waits for them.
 pub async fn serve(house: Arc<House>, doors: Vec<TcpListener>, mut stop: watch::Receiver<bool>) {
-    let entrance = Entrance::default();
+    let (unknown, mut none_unknown) = mpsc::channel(1);
+    let entrance =
+        Entrance { doorstep: Arc::default(), exchanges: Exchanges::default(), stop: stop.clone(), unknown };
     let mut accepting = tokio::task::JoinSet::new();
     for door in doors {
         accepting.spawn(accept(house.clone(), door, entrance.clone()));
     }
+    drop(entrance);
     let giver = house.clone();
     accepting.spawn(async move { spare_memory::give_back(&giver.ended).await });
     // An error means that nobody is left who could say stop: then stop too.
     if stop.wait_for(|stop| *stop).await.is_err() {
         tracing::debug!("nobody is left to say stop");
     }
-    accepting.abort_all();
+    house.login.closes();
+    accepting.shutdown().await;
     house.live.end_all("the bastion is shutting down");
-    house.live.drained(DRAIN_MAX).await;
+    let gone = tokio::time::timeout(UNKNOWN_GONE_MAX, none_unknown.recv());
+    let (gone, ()) = tokio::join!(gone, house.live.drained(DRAIN_MAX));
+    if gone.is_err() {
+        tracing::warn!("who had not signed in is not gone in time; what was tried there is in no trail");
+    }
 }
 
 /// What strangers share, whichever door they come by.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Entrance {
     doorstep: Arc<Doorstep>,
     exchanges: Exchanges,
+    stop: watch::Receiver<bool>,
+    /// Held by each that has not signed in.
+    unknown: mpsc::Sender<Infallible>,
 }
 
 async fn accept(house: Arc<House>, door: TcpListener, entrance: Entrance) {
@@ -89,7 +104,7 @@ async fn accept(house: Arc<House>, door: TcpListener, entrance: Entrance) {
                     stream,
                     Caller { source, severing, stage },
                     place,
-                    entrance.exchanges.clone(),
+                    entrance.clone(),
                 ));
             }
             Err(fault) => {
@@ -113,7 +128,7 @@ async fn greet(
     stream: TcpStream,
     Caller { source, severing, stage }: Caller,
     place: Place,
-    exchanges: Exchanges,
+    Entrance { exchanges, mut stop, unknown, .. }: Entrance,
 ) {
     if let Err(fault) = SockRef::from(&stream).set_tcp_keepalive(&STILL_THERE) {
         tracing::debug!(%source, "keepalive: {fault}");
@@ -151,12 +166,19 @@ async fn greet(
     };
     tokio::pin!(talk);
     let done = tokio::select! {
+        biased; // who has just signed in is told why her sessions end
         done = &mut talk => Some(done),
         signed_in = grace(staged, limits.login_grace, limits.sign_in_grace) => {
-            if !signed_in {
+            if signed_in {
+                drop(unknown);
+            } else {
                 tracing::info!(%source, "login grace time is over; connection cut");
                 severing.cut();
             }
+            None
+        }
+        _ = stop.wait_for(|stop| *stop) => {
+            severing.cut();
             None
         }
     };

@@ -282,3 +282,21 @@ fn policy_takes_the_right_of_bound_keys_and_codes_and_gives_it_back() {
     bastion.reload();
     within(SHORT, "the old policy", || (ana.ssh(&["web1", "true"]).done().code == Some(0)).then_some(()));
 }
+
+#[test]
+fn a_sign_in_that_a_stop_ends_is_in_the_trail_with_that_reason_and_the_stop_behind_it() {
+    let bastion = TestBastion::start();
+    let bea = bastion.stranger("bea");
+    let ssh = bea.ssh(&["web1", "true"]).attended().options(&["-o", "NumberOfPasswordPrompts=1"]);
+    let ssh = ssh.on_terminal(100, 30);
+    user_code(&ssh);
+    bastion.stop();
+
+    let acts = trail(&bastion, &[]);
+    let [.., refused, stopped] = acts.as_slice() else { panic!("{acts:?}") };
+    assert_eq!((&refused["act"], &refused["user"]), (&"sign-in-refused".into(), &"bea".into()));
+    assert_eq!(refused["why"], "the bastion was stopped before the sign-in was confirmed");
+    assert_eq!(stopped["act"], "server-stopped");
+    let log = bastion.log();
+    assert!(!log.contains("left before") && !log.contains("audit trail"), "{log}");
+}

@@ -9,6 +9,7 @@ mod lies;
 mod wire;
 
 use std::{
+    collections::HashMap,
     net::{TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -39,6 +40,8 @@ struct State {
     issuer: String,
     fault: Fault,
     refresh: Refresh,
+    /// The same for some people alone, by their lasting ids.
+    refresh_of: HashMap<String, Refresh>,
     now: i64,
     waits: bool,
     keys: Arc<Keys>,
@@ -84,6 +87,7 @@ impl Hostile {
             issuer: issuer.clone(),
             fault,
             refresh: Refresh::Good,
+            refresh_of: HashMap::new(),
             now,
             waits: false,
             keys: Keys::first(),
@@ -115,6 +119,11 @@ impl Hostile {
     /// What it does with refresh tokens from now on.
     pub fn refreshes(&self, refresh: Refresh) {
         self.0.state().refresh = refresh;
+    }
+
+    /// The same for one person alone, by her lasting id.
+    pub fn refreshes_of(&self, subject: &str, refresh: Refresh) {
+        self.0.state().refresh_of.insert(subject.to_owned(), refresh);
     }
 
     /// What its clock shows from now on.
@@ -290,17 +299,24 @@ impl State {
             return refusal("invalid_grant");
         };
         let mut claims = self.refreshers[at].claims.clone();
-        match self.refresh {
+        let hers = claims["sub"].as_str().and_then(|subject| self.refresh_of.get(subject));
+        let refresh = hers.copied().unwrap_or(self.refresh);
+        match refresh {
             Refresh::Refused => return refusal("invalid_grant"),
             Refresh::Error(code) => return refusal(code),
             Refresh::Troubled => return Answer::Wrong(How::Troubled),
+            Refresh::Busy(seconds) => return Answer::Later(seconds),
+            Refresh::Broken => return Answer::Json(500, json!({ "error": TAINT })),
+            Refresh::Unreadable => return Answer::Wrong(How::Html),
+            Refresh::Missing => return Answer::Wrong(How::Missing),
+            Refresh::Cut => return Answer::Wrong(How::Cut),
             Refresh::Silence => return Answer::Wrong(How::Silence),
             Refresh::OtherSubject => claims["sub"] = json!(TAINT),
             Refresh::NoGroups => claims["groups"] = json!([]),
             Refresh::Good | Refresh::WithoutIdToken | Refresh::Rotated | Refresh::NotGiven => {}
         }
         let mut tokens = self.tokens(&claims);
-        match (self.refresh, tokens.as_object_mut()) {
+        match (refresh, tokens.as_object_mut()) {
             (Refresh::WithoutIdToken, Some(fields)) => drop(fields.remove("id_token")),
             (Refresh::Rotated, Some(fields)) => {
                 let new = self.secret("refresh");

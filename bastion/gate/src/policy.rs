@@ -229,7 +229,20 @@ impl Policy {
             })
             .or_else(|| target.default_login.clone().filter(|login| target.logins.contains(login)))
             .or_else(|| target.logins.first().filter(|_| target.logins.len() == 1).cloned())
-            .ok_or(Why::NoLogin),
+            .ok_or_else(|| self.without_login(principal, groups, target)),
+        }
+    }
+
+    /// Why not, where nobody says which login is meant. That is the reason only if there is a login that would do.
+    fn without_login(&self, principal: &Principal, groups: &BTreeSet<&Name>, target: &Target) -> Why {
+        let (mut denies, mut allows) =
+            self.rules.iter().partition::<Vec<_>, _>(|rule| rule.action == Action::Deny);
+        denies.retain(|rule| rule.always_matches(principal, groups, target));
+        allows.retain(|rule| rule.may_match(principal, groups, target));
+        match (denies.first(), allows.is_empty()) {
+            (Some(rule), _) => Why::Denied(rule.name.clone()),
+            (None, true) => Why::NoRule,
+            (None, false) => Why::NoLogin,
         }
     }
 

@@ -101,6 +101,21 @@ fn without_a_login_the_rules_is_meant_then_the_targets_then_the_only_one() {
 }
 
 #[test]
+fn where_no_rule_lets_on_to_a_target_the_login_that_nobody_asked_for_is_not_the_reason() {
+    let why = |text: &str| {
+        let mut plain = request(person("alice", &[]), production_web(), terminal());
+        plain.target.default_login = None;
+        denied(&policy(text), &plain).why().clone()
+    };
+    let rule = |name: &str, action: &str, who: &str| {
+        format!("[[rule]]\nname = '{name}'\naction = '{action}'\nusers = ['{who}']\ntargets = ['*']\n")
+    };
+    assert_eq!(why(&rule("r", "allow", "bea")), Why::NoRule);
+    assert_eq!(why(&(rule("r", "allow", "*") + &rule("never", "deny", "*"))), Why::Denied(name("never")));
+    assert_eq!(why(&(rule("r", "allow", "*") + &rule("never", "deny", "bea"))), Why::NoLogin);
+}
+
+#[test]
 fn channels_are_told_apart_by_their_request_and_not_by_their_words() {
     let only = |kind: &str| {
         policy(&format!(

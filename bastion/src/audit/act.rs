@@ -76,6 +76,8 @@ pub enum Act {
         source: SocketAddr,
         /// The key that was proven, if any.
         key: Option<String>,
+        /// Who she is as far as the provider or her authority says, if it was asked.
+        person: Option<Person>,
         /// Why.
         why: String,
     },
@@ -114,6 +116,15 @@ pub enum Act {
         /// The key that signed her in, if it was bound; it signs nobody in any more.
         key: Option<String>,
         /// What the provider said.
+        why: String,
+    },
+    /// The provider, asked again, gives no answer about somebody that could be used. Said once until it does.
+    NotAnsweredFor {
+        /// Who. What she is in by goes on for now.
+        person: Person,
+        /// The key that signed her in, if it is bound.
+        key: Option<String>,
+        /// What is wrong with the answer.
         why: String,
     },
     /// Somebody is a member of other groups at the provider now. Keys that were bound before sign nobody in any more.
@@ -176,6 +187,10 @@ pub enum Act {
     LeftOut {
         /// How many.
         refusals: u64,
+        /// Of those from there: an address, or a network of IPv6.
+        source: Option<String>,
+        /// Of hers. Without either, of several whom nothing was written about.
+        person: Option<Person>,
     },
     /// A key was made in the vault.
     KeyMade {

@@ -246,7 +246,7 @@ mod tests {
     fn what_an_act_is_called_in_the_trail_is_what_is_asked_for_and_the_document_names_it() {
         let acts = [
             Act::ServerStopped { by: By::Bastion },
-            Act::LeftOut { refusals: 1 },
+            Act::LeftOut { refusals: 1, source: None, person: None },
             Act::KeyMade { name: "k".into(), key: "SHA256:x".into(), by: By::Bastion },
         ];
         for written in acts {

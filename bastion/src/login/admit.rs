@@ -29,15 +29,14 @@ pub(super) fn no_binding(policy: &Policy, principal: &Principal, now: i64) -> Op
 }
 
 impl SignIn {
-    /// Whether a sign-in has failed here and no other was begun: there is nothing more to wait for.
-    pub fn is_refused(&self) -> bool {
-        matches!(self.state, State::Over { .. })
+    /// The key that this sign-in has bound, if that is news.
+    pub fn newly_bound(&self) -> Option<&NewKey> {
+        self.newly_bound.as_ref()
     }
 
-    /// How many proofs have failed since this was asked last: certificates of ours that do not hold, and sign-ins that
-    /// were denied or were somebody else's. Not those that were left, or failed for the provider's sake or for ours.
-    pub fn take_failed(&mut self) -> usize {
-        std::mem::take(&mut self.failed)
+    /// What the provider is asked with again while this connection lives, if no key was bound; for the first who takes it.
+    pub fn take_kept(&mut self) -> Option<Kept> {
+        self.kept.take()
     }
 
     /// Whether policy lets the key sign in without its owner's doing.
@@ -130,19 +129,17 @@ impl SignIn {
             written.map_err(|fault| unknown(&fault))?;
             whose = self.login.bindings.claim(claimed).await.map_err(|fault| unknown(&fault))?;
         }
-        match whose {
-            Whose::Hers => Ok(()),
-            Whose::Nobodys | Whose::Anothers(_) => {
-                // Where she has a certificate and another signs in with the name, whoever came next would have a name that is
-                // released, and the other lose it.
-                let try_this = match principal.certificate {
-                    Some(_) => "a certificate that is made out to another name".to_owned(),
-                    None => format!("bastion names release {name}"),
-                };
-                tracing::warn!(%name, issuer, subject, try_this, "the name is another person's; refused");
-                Err(notice::NOT_HER_NAME)
-            }
-        }
+        let owner = match whose {
+            Whose::Hers => return Ok(()),
+            Whose::Nobodys => None,
+            Whose::Anothers(owner) => Some((owner.issuer, owner.subject)),
+        };
+        let (owner_issuer, owner_subject) = owner.unzip();
+        tracing::warn!(
+            source = %self.source, key = principal.key, %name, issuer, subject, owner_issuer, owner_subject,
+            try_this = try_this(principal), "the name is another person's; refused"
+        );
+        Err(notice::NOT_HER_NAME)
     }
 
     /// Binds a key to her. Answers whether it is, for good.
@@ -185,5 +182,19 @@ impl SignIn {
                 Ok(false)
             }
         }
+    }
+}
+
+/// The way out for an administrator who reads that a name is another person's. Released, it is whoever's comes next, and its
+/// owner is refused from then on: so that is no first thing to do.
+fn try_this(principal: &Principal) -> String {
+    let name = &principal.name;
+    let look = format!("look first who both are: bastion names list, bastion audit --user {name}");
+    match principal.certificate {
+        Some(_) => format!("{look}; then have the certificate made out to another name"),
+        None => format!(
+            "{look}; only if the owner will never come back, bastion names release {name} gives the name to the newcomer and \
+             shuts its owner out"
+        ),
     }
 }

@@ -15,6 +15,8 @@ use recording::Person;
 use serde::{Deserialize, Serialize};
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 
+use crate::strangers::network;
+
 /// The shape of a stored binding. A value of another shape counts as absent: its owner signs in again.
 const VERSION: u32 = 1;
 
@@ -55,6 +57,10 @@ pub struct Binding {
     /// The other keys on whose terminals it was told that this one was bound.
     #[serde(default)]
     pub told_to: BTreeSet<String>,
+    /// The networks that it was bound from, the latest last. Not those that it was used from: whoever has it uses it from
+    /// wherever he likes.
+    #[serde(default)]
+    pub bound_from: Vec<IpAddr>,
 }
 
 /// Why a binding could not be made.
@@ -109,6 +115,7 @@ impl Binding {
             last_used_at: principal.signed_in_at,
             source: principal.source,
             told_to: BTreeSet::new(),
+            bound_from: vec![network(principal.source)],
         }
     }
 
@@ -137,6 +144,13 @@ impl Binding {
 
 /// Keys on whose terminals it is remembered that another was told. With more it is told again and again, which harms nobody.
 const TOLD_MAX: usize = 64;
+
+/// Networks that a key was bound from that are remembered. From the one before these it is news again.
+const BOUND_FROM_MAX: usize = 16;
+
+/// A binding that has run out signs nobody in. So long it is remembered that there was one, and from where: whoever signs in
+/// each morning is no news.
+const REMEMBERED_SECONDS: i64 = 30 * 24 * 3600;
 
 /// Two readings of one clock may lie this far apart while it is being set.
 const CLOCK_SLACK_SECONDS: i64 = 60;
@@ -170,11 +184,11 @@ impl Bindings {
         self.last_use.clone()
     }
 
-    /// Forgets the bindings that have run out. One that cannot be read goes too: it counts as none.
+    /// Forgets the bindings that have run out long ago. One that cannot be read goes too: it counts as none.
     fn forget_old(&self, now: i64) -> Result<(), StoreFault> {
         for pair in &self.tree {
             let (fingerprint, value) = pair?;
-            if read(&value).is_none_or(|binding| binding.expires_at <= now) {
+            if read(&value).is_none_or(|b| b.expires_at.saturating_add(REMEMBERED_SECONDS) <= now) {
                 // Only this very value: a sign-in may bind the key anew meanwhile.
                 drop(self.tree.compare_and_swap(fingerprint, Some(value), None::<&[u8]>)?);
             }
@@ -202,7 +216,8 @@ impl Bindings {
     /// Binds a key to its owner, and returns once a power cut cannot take it back.
     ///
     /// Somebody else's live binding stays, and refuses, if her issuer is among these; one that has run out gives way.
-    /// Answers whether that is news: the key was not hers until now.
+    /// Answers whether that is news: the key was not hers until now, or was never bound to her from this network. Else who
+    /// has got hold of a key that was hers once could have it bound again, and nobody would hear of it.
     pub async fn bind(&self, binding: Binding, issuers: BTreeSet<&str>, now: i64) -> Result<bool, BindFault> {
         let this = self.clone();
         let issuers: BTreeSet<String> = issuers.into_iter().map(str::to_owned).collect();
@@ -227,11 +242,12 @@ impl Bindings {
             }
             let was_hers = |b: &Binding| (&b.issuer, &b.subject) == (&binding.issuer, &binding.subject);
             let before = before.filter(was_hers);
-            let told_to = before.as_ref().map(|b| b.told_to.clone()).unwrap_or_default();
-            let value = serde_json::to_vec(&Binding { told_to, ..binding.clone() });
+            let (bound_from, is_news) = joined(before.as_ref(), binding);
+            let told_to = before.filter(|_| !is_news).map(|b| b.told_to).unwrap_or_default();
+            let value = serde_json::to_vec(&Binding { told_to, bound_from, ..binding.clone() });
             let value = value.map_err(|fault| ConflictableTransactionError::Abort(Some(fault)))?;
             tree.insert(binding.fingerprint.as_bytes(), value)?;
-            Ok(before.is_none())
+            Ok(is_news)
         });
         match done {
             Ok(is_news) => {
@@ -332,6 +348,17 @@ impl Bindings {
         }
         sync_file(&blobs)
     }
+}
+
+/// From where a key was bound to her by now, and whether it was never before from one of these.
+fn joined(before: Option<&Binding>, new: &Binding) -> (Vec<IpAddr>, bool) {
+    let mut all = before.map(|binding| binding.bound_from.clone()).unwrap_or_default();
+    let count = all.len();
+    all.retain(|known| !new.bound_from.contains(known));
+    let is_news = all.len() + new.bound_from.len() > count;
+    all.extend(&new.bound_from);
+    all.drain(..all.len().saturating_sub(BOUND_FROM_MAX));
+    (all, is_news)
 }
 
 fn sync_file(path: &Path) -> Result<(), StoreFault> {

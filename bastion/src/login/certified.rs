@@ -152,7 +152,9 @@ impl SignIn {
     ) -> Result<Box<Principal>, &'static str> {
         let gate::Certificate { serial, key_id, authority, .. } = certified.certificate.clone();
         let proof = Proof::Certified(certified);
-        let hers = self.take_name(&proof.principal(self.source, now), now).await;
+        let principal = proof.principal(self.source, now);
+        let hers = self.take_name(&principal, now).await;
+        self.claimant = hers.is_err().then(|| audit::person(&principal));
         hers.map_err(|sentence| match sentence {
             notice::NOT_HER_NAME => {
                 "its principal's name belongs to another person (`bastion names list`), who keeps it while she needs it: \
@@ -178,7 +180,8 @@ impl SignIn {
         let (user, source) = (audit::shown(&self.user), self.source);
         tracing::warn!(%source, user, key, serial, key_id, authority, "a certificate does not hold: {fault}");
         let why = format!("certificate {serial} ({key_id}) of {authority}: {fault}");
-        self.login.audit.refused(Act::SignInRefused { user, source, key: Some(key), why });
+        let person = self.claimant.take();
+        self.login.audit.refused(Act::SignInRefused { user, source, key: Some(key), person, why });
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::{
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -64,7 +61,9 @@ pub enum Progress {
     Waiting {
         /// What she needs.
         invitation: Invitation,
-        /// How often the provider has said "not yet" (or nothing at all).
+        /// How often the provider was asked so far.
+        asked: u64,
+        /// How often it has said "not yet" (or nothing at all).
         answers: u64,
     },
     /// It is over.
@@ -103,6 +102,14 @@ impl Flow {
             tell.send_replace(Progress::Decided(outcome));
         });
         Flow { progress }
+    }
+
+    /// How often the provider was asked so far whether it is confirmed.
+    pub fn asked(&self) -> u64 {
+        match *self.progress.borrow() {
+            Progress::Waiting { asked, .. } => asked,
+            Progress::Starting | Progress::Decided(_) => 0,
+        }
     }
 
     /// How far it has come, now.
@@ -154,17 +161,19 @@ async fn poll(
         return Err(Outcome::Failed(ProviderFault::Unfit(unfit)));
     }
     let end = Instant::now() + invitation.valid;
-    tell.send_replace(Progress::Waiting { invitation: invitation.clone(), answers: 0 });
+    tell.send_replace(Progress::Waiting { invitation: invitation.clone(), asked: 0, answers: 0 });
 
-    let answers = AtomicU64::new(0);
     let pause = |interval: Duration| {
-        let answers = answers.fetch_add(1, Ordering::Relaxed) + 1;
-        tell.send_replace(Progress::Waiting { invitation: invitation.clone(), answers });
+        tell.send_modify(|progress| {
+            if let Progress::Waiting { answers, .. } = progress {
+                *answers += 1;
+            }
+        });
         tokio::time::sleep(interval.max(INTERVAL_MIN))
     };
     // Nobody has read the code yet: the first poll has an interval to wait like every other.
     let first = tokio::time::sleep(details.interval().max(INTERVAL_MIN));
-    let asker = Asker { http: &provider.http, last: Mutex::new(None) };
+    let asker = Asker { http: &provider.http, last: Mutex::new(None), tell };
     let polling = known
         .client
         .exchange_device_access_token(details)
@@ -188,10 +197,12 @@ async fn poll(
     }
 }
 
-/// Asks for the tokens, and keeps why it was not answered: the crate polls on after such a failure, and forgets it.
+/// Asks for the tokens, counts how often, and keeps why it was not answered: the crate polls on after such a failure, and
+/// forgets it.
 struct Asker<'p> {
     http: &'p Http,
     last: Mutex<Option<ProviderFault>>,
+    tell: &'p watch::Sender<Progress>,
 }
 
 impl Asker<'_> {
@@ -206,6 +217,11 @@ impl<'c> AsyncHttpClient<'c> for Asker<'_> {
 
     fn call(&'c self, request: HttpRequest) -> Self::Future {
         Box::pin(async move {
+            self.tell.send_modify(|progress| {
+                if let Progress::Waiting { asked, .. } = progress {
+                    *asked += 1;
+                }
+            });
             let answer = self.http.call(request).await;
             *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
                 answer.as_ref().err().map(HttpFault::to_fault);
@@ -257,7 +273,7 @@ pub(super) fn request_fault<E: openidconnect::ErrorResponse>(
 }
 
 /// The error code of an OAuth refusal (`: invalid_client`), for the log. Its description is free text, and stays out.
-fn said_why(said: &impl Serialize) -> String {
+pub(super) fn said_why(said: &impl Serialize) -> String {
     let said = serde_json::to_value(said).unwrap_or_default();
     let code = said.get("error").and_then(serde_json::Value::as_str).unwrap_or_default();
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.".contains(&b);

@@ -19,6 +19,8 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// What is said of an address that a provider names is cut here.
 const ORIGIN_CHARS_MAX: usize = 100;
 
+const BROKEN_OFF: &str = "broken off";
+
 /// Asks a provider over HTTP.
 ///
 /// No redirect is followed: an address that is not in the discovery document is nobody we know.
@@ -47,6 +49,8 @@ pub enum HttpFault {
         host: String,
         /// HTTP status.
         status: u16,
+        /// How long it wants to be left alone, if it says so in seconds.
+        retry_after: Option<Duration>,
     },
     /// The body passes [`BODY_BYTES_MAX`].
     #[error("{0} sends more than 1 MiB")]
@@ -65,6 +69,17 @@ pub enum HttpFault {
 }
 
 impl HttpFault {
+    /// Whether nobody at all is answered: it cannot be reached, takes too long, or says so itself. An error within it
+    /// (500) or a broken line may be about one question alone.
+    pub(super) fn is_everybodys(&self) -> bool {
+        match self {
+            HttpFault::Silent { cause, .. } => *cause != BROKEN_OFF,
+            HttpFault::Troubled { status, .. } => [429, 502, 503, 504].contains(status),
+            HttpFault::Unsafe(_) | HttpFault::CaFile { .. } => true,
+            HttpFault::Endless(_) | HttpFault::Malformed(_) => false,
+        }
+    }
+
     /// What it says of the provider: nothing is heard of it, or what is heard is of no use.
     pub(super) fn to_fault(&self) -> ProviderFault {
         match self {
@@ -115,7 +130,10 @@ impl Http {
         let mut answer = self.client.execute(request).await.map_err(silent)?;
         let status = answer.status();
         if status.is_server_error() || status.as_u16() == 429 {
-            return Err(HttpFault::Troubled { host, status: status.as_u16() });
+            let retry_after = answer.headers().get("retry-after");
+            let seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+            let retry_after = seconds.map(Duration::from_secs);
+            return Err(HttpFault::Troubled { host, status: status.as_u16(), retry_after });
         }
         let mut built = openidconnect::http::Response::builder().status(status);
         for (name, value) in answer.headers() {
@@ -162,6 +180,6 @@ fn cause(error: &openidconnect::reqwest::Error) -> &'static str {
     } else if error.is_connect() {
         "cannot connect"
     } else {
-        "broken off"
+        BROKEN_OFF
     }
 }

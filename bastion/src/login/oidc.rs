@@ -3,6 +3,7 @@
 mod fault;
 mod refresh;
 mod set_up;
+mod token;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,24 +12,26 @@ use std::{
 
 use gate::Name;
 use openidconnect::{
-    AdditionalClaims, AdditionalProviderMetadata, Client, ClientId, ClientSecret, DeviceAuthorizationUrl,
-    EmptyExtraTokenFields, EndpointNotSet, EndpointSet, IdTokenFields, IdTokenVerifier, IssuerUrl,
-    JsonWebKeySet, Nonce, ProviderMetadata, Scope, StandardErrorResponse, StandardTokenResponse,
-    TokenResponse,
+    AdditionalProviderMetadata, Client, ClientId, ClientSecret, DeviceAuthorizationUrl,
+    EmptyAdditionalClaims, EndpointNotSet, EndpointSet, IssuerUrl, JsonWebKeySet, ProviderMetadata, Scope,
+    StandardErrorResponse,
     core::{
         CoreAuthDisplay, CoreAuthPrompt, CoreClaimName, CoreClaimType, CoreClientAuthMethod,
         CoreErrorResponseType, CoreGenderClaim, CoreGrantType, CoreJsonWebKey,
-        CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm,
-        CoreResponseMode, CoreResponseType, CoreRevocableToken, CoreRevocationErrorResponse,
-        CoreSubjectIdentifierType, CoreTokenIntrospectionResponse, CoreTokenType,
+        CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreResponseMode, CoreResponseType,
+        CoreRevocableToken, CoreRevocationErrorResponse, CoreSubjectIdentifierType,
+        CoreTokenIntrospectionResponse,
     },
 };
+use recording::Person;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub(super) use fault::place_of;
-use fault::{ClaimsFault, claims_fault, discovery_fault};
-use set_up::{as_jws, auth_type, read_secret};
+use fault::{ClaimsFault, discovery_fault};
+use set_up::{auth_type, read_secret};
+use token::Expected;
+pub(super) use token::Tokens;
 
 use crate::settings::{Issuer, Login as Settings};
 
@@ -78,6 +81,19 @@ pub struct Identity {
     pub(super) acr: Option<String>,
 }
 
+impl Identity {
+    /// Her, for an entry of the trail.
+    pub(super) fn person(&self) -> Person {
+        Person {
+            issuer: self.issuer.clone(),
+            subject: self.subject.clone(),
+            name: self.name.to_string(),
+            email: self.email.clone(),
+            groups: self.groups.iter().cloned().collect(),
+        }
+    }
+}
+
 /// Why a provider could not be used, or its word not be taken. Holds no token and nothing of a body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderFault {
@@ -91,11 +107,6 @@ pub enum ProviderFault {
     #[error("the ID token is refused: {0}")]
     Unproven(String),
 }
-
-/// All claims beyond those that every ID token has.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct MoreClaims(Map<String, Value>);
-impl AdditionalClaims for MoreClaims {}
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct MoreMetadata {
@@ -119,21 +130,9 @@ type Metadata = ProviderMetadata<
     CoreSubjectIdentifierType,
 >;
 
-/// What the token endpoint answers with.
-pub(super) type Tokens = StandardTokenResponse<
-    IdTokenFields<
-        MoreClaims,
-        EmptyExtraTokenFields,
-        CoreGenderClaim,
-        CoreJweContentEncryptionAlgorithm,
-        CoreJwsSigningAlgorithm,
-    >,
-    CoreTokenType,
->;
-
 /// openidconnect's client, with the two endpoints set that a device sign-in needs.
 pub(super) type DeviceClient = Client<
-    MoreClaims,
+    EmptyAdditionalClaims,
     CoreAuthDisplay,
     CoreGenderClaim,
     CoreJweContentEncryptionAlgorithm,
@@ -353,40 +352,14 @@ impl Provider {
     }
 
     fn claims(&self, known: &Known, tokens: &Tokens) -> Result<Map<String, Value>, ClaimsFault> {
-        let token = tokens.id_token().ok_or(ClaimsFault::Wrong("there is none".into()))?;
-        let now = self.clock.now();
-        let time = self.clock.clone();
-        let verifier = IdTokenVerifier::new_public_client(
-            self.client_id.clone(),
-            self.issuer.clone(),
-            known.keys.clone(),
-        )
-        .set_allowed_algs(self.settings.algorithms.iter().map(as_jws))
-        .set_time_fn(move || time.system_time().into());
-        // A device sign-in sends no nonce, so none may come back.
-        let no_nonce = |nonce: Option<&Nonce>| match nonce {
-            None => Ok(()),
-            Some(_) => Err("unasked".to_owned()),
-        };
-        let claims = token.claims(&verifier, no_nonce).map_err(claims_fault)?;
-
-        // openidconnect leaves `iat`, `azp` and `nbf` to its caller.
-        if claims.issue_time().timestamp() > now + CLOCK_SKEW_SECONDS {
-            return Err(ClaimsFault::Wrong("issued in the future (iat)".into()));
-        }
-        let authorized = claims.authorized_party().map(|azp| azp.as_str());
-        if authorized.is_some_and(|azp| azp != self.client_id.as_str()) {
-            return Err(ClaimsFault::Wrong("azp names another client".into()));
-        }
-        let Ok(Value::Object(all)) = serde_json::to_value(claims) else {
-            return Err(ClaimsFault::Wrong("its claims are no object".into()));
-        };
-        match all.get("nbf").map(Value::as_f64) {
-            None => {}
-            Some(Some(from)) if from <= (now + CLOCK_SKEW_SECONDS) as f64 => {}
-            Some(_) => return Err(ClaimsFault::Wrong("not valid yet (nbf)".into())),
-        }
-        Ok(all)
+        let token = tokens.signed().ok_or(ClaimsFault::Wrong("there is none".into()))?;
+        token.claims(&Expected {
+            issuer: self.issuer.as_str(),
+            client_id: self.client_id.as_str(),
+            algorithms: &self.settings.algorithms,
+            keys: &known.keys,
+            now: self.clock.now(),
+        })
     }
 
     /// The main provider, which names no group that would be taken for one of a further one.
@@ -395,14 +368,14 @@ impl Provider {
         self
     }
 
-    fn prefixed(&self, mut groups: BTreeSet<String>) -> BTreeSet<String> {
+    fn prefixed(&self, mut groups: BTreeSet<String>, subject: &str, name: &Name) -> BTreeSet<String> {
         if !self.prefix.is_empty() {
             return groups.into_iter().map(|group| format!("{}{group}", self.prefix)).collect();
         }
         let count = groups.len();
         groups.retain(|group| !self.reserved.iter().any(|prefix| group.starts_with(prefix)));
         if groups.len() < count {
-            tracing::warn!(issuer = %*self.issuer, "groups that are called like those of login.more do not count");
+            tracing::warn!(issuer = %*self.issuer, subject, %name, "groups that are called like those of login.more do not count");
         }
         groups
     }
@@ -427,12 +400,13 @@ impl Provider {
         // An address that the provider has not confirmed could be anybody's.
         let confirmed = claims.get("email_verified").and_then(Value::as_bool).unwrap_or(false);
         let email = text(&self.settings.email_claim).filter(|_| confirmed).filter(|e| is_plain(e));
+        let groups = texts(claims, &self.settings.groups_claim, GROUPS_MAX)?;
         Ok(Identity {
             issuer: self.issuer.as_str().to_owned(),
             subject: subject.to_owned(),
+            groups: self.prefixed(groups, subject, &name),
             name,
             email: email.map(str::to_owned),
-            groups: self.prefixed(texts(claims, &self.settings.groups_claim, GROUPS_MAX)?),
             amr: texts(claims, "amr", AMR_MAX)?,
             acr: acr(claims)?,
         })

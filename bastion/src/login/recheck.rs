@@ -3,6 +3,8 @@
 //! The token lies encrypted beside the binding, or for a sign-in that bound no key in the memory of its connection. Each is
 //! used once at a time: providers that hand out a new one each time take a second use of the old one for theft.
 
+mod tries;
+
 use std::{
     collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError, Weak},
@@ -21,12 +23,10 @@ use super::{
     bindings::{Binding, Bindings, StoreFault},
     oidc::RefreshFault,
 };
+use tries::{Remembered, Tries};
 
 /// The shape of a stored token. One of another shape cannot be asked with, and its key signs in anew.
 const VERSION: u32 = 1;
-
-/// After a provider that could not be asked, nobody is kept waiting for it again for so long.
-const QUIET_SECONDS: i64 = 30;
 
 /// What came of asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,8 +61,10 @@ pub struct Kept {
     /// Whom it vouches for.
     pub person: Person,
     token: Refresh,
-    /// When it was asked last: seconds since 1970 (UTC).
+    /// When it last vouched for her: seconds since 1970 (UTC).
     checked_at: i64,
+    /// How asking went since.
+    tries: Tries,
 }
 
 /// The same, as it is stored under the fingerprint of a key.
@@ -79,14 +81,19 @@ pub(super) struct Rechecks {
     data_key: Option<DataKey>,
     /// Who asks for which key now.
     turns: Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>,
-    /// When a provider could not be asked.
-    quiet: Mutex<HashMap<String, i64>>,
+    /// What brought no answer.
+    remembered: Remembered,
 }
 
 impl Kept {
     /// What a sign-in just now leaves behind.
     pub fn new(person: Person, token: Refresh, now: i64) -> Kept {
-        Kept { person, token, checked_at: now }
+        Kept { person, token, checked_at: now, tries: Tries::default() }
+    }
+
+    /// When she was asked about last, whatever came of it: seconds since 1970 (UTC).
+    pub fn asked_at(&self) -> i64 {
+        self.checked_at.max(self.tries.asked_at())
     }
 }
 
@@ -96,7 +103,7 @@ impl Rechecks {
         if !is_on {
             bindings.refresh.clear()?;
         }
-        Ok(Rechecks { data_key, turns: Mutex::default(), quiet: Mutex::default() })
+        Ok(Rechecks { data_key, turns: Mutex::default(), remembered: Remembered::default() })
     }
 
     fn turn(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -108,15 +115,6 @@ impl Rechecks {
         let turn = Arc::new(tokio::sync::Mutex::new(()));
         turns.insert(key.to_owned(), Arc::downgrade(&turn));
         turn
-    }
-
-    fn is_quiet(&self, issuer: &str, now: i64) -> bool {
-        let quiet = self.quiet.lock().unwrap_or_else(PoisonError::into_inner);
-        quiet.get(issuer).is_some_and(|at| now.abs_diff(*at) < QUIET_SECONDS.unsigned_abs())
-    }
-
-    fn did_not_answer(&self, issuer: &str, now: i64) {
-        self.quiet.lock().unwrap_or_else(PoisonError::into_inner).insert(issuer.to_owned(), now);
     }
 
     /// Keeps the token of a key that was bound to its owner. Without one, what was kept of her before stays: some providers
@@ -179,10 +177,12 @@ impl Login {
         self.providers.of_issuer(issuer).map(|provider| provider.issuer().to_owned())
     }
 
-    /// Which of them is asked about a bound key. None if there is nothing to ask with, or if it cannot be read.
-    pub fn provider_of_key(&self, key: &str) -> Option<String> {
+    /// Which of them is asked about a bound key, and when it was last: seconds since 1970 (UTC). None if there is nothing to
+    /// ask with, or if it cannot be read.
+    pub fn provider_of_key(&self, key: &str) -> Option<(String, i64)> {
         let stored: Stored = serde_json::from_slice(&self.bindings.refresh.get(key).ok()??).ok()?;
-        self.provider_of(&stored.person.issuer)
+        let asked_at = stored.checked_at.max(self.rechecks.remembered.of_key(key).asked_at());
+        Some((self.provider_of(&stored.person.issuer)?, asked_at))
     }
 
     /// Asks whether the owner of a bound key is still vouched for, if it is time to; none if there is nothing to ask with.
@@ -209,9 +209,14 @@ impl Login {
             let why = "its refresh token was encrypted under another vault, or changed since".to_owned();
             return Ok(Some((stored.person, Vouched::NoMore(why))));
         };
-        let mut kept = Kept { person: stored.person, token, checked_at: stored.checked_at };
-        let vouched = self.ask(&mut kept).await;
+        let tries = self.rechecks.remembered.of_key(key);
+        let mut kept = Kept { person: stored.person, token, checked_at: stored.checked_at, tries };
+        let vouched = self.ask(&mut kept, Some(key)).await;
+        self.rechecks.remembered.note(key, kept.tries);
         let was = kept.person.clone();
+        if kept.checked_at == stored.checked_at && vouched == Vouched::Still {
+            return Ok(Some((was, vouched))); // nothing was learnt
+        }
         match &vouched {
             Vouched::Still => {}
             // Her binding ends, but what she has open by it goes on, and is asked about as long as it does.
@@ -294,7 +299,7 @@ impl Login {
         if self.settings.recheck.is_zero() || !self.is_due(kept.checked_at) {
             return Vouched::Still;
         }
-        self.ask(kept).await
+        self.ask(kept, None).await
     }
 
     /// Forgets the tokens that belong to no binding any more, and to no key of these.
@@ -306,6 +311,8 @@ impl Login {
                 self.bindings.refresh.remove(&key)?;
             }
         }
+        let is_stored = |key: &str| self.bindings.refresh.contains_key(key).unwrap_or(true);
+        self.rechecks.remembered.retain(is_stored);
         Ok(())
     }
 
@@ -314,34 +321,64 @@ impl Login {
         self.now().abs_diff(checked_at) >= self.settings.recheck.as_secs()
     }
 
-    async fn ask(&self, kept: &mut Kept) -> Vouched {
+    async fn ask(&self, kept: &mut Kept, key: Option<&str>) -> Vouched {
         let Person { issuer, subject, name, .. } = &kept.person;
-        let now = self.now();
+        let (now, remembered) = (self.now(), &self.rechecks.remembered);
         let Some(provider) = self.providers.of_issuer(issuer) else {
             return Vouched::NoMore("the settings do not name its provider any more".into());
         };
-        if self.rechecks.is_quiet(issuer, now) {
+        if remembered.is_quiet(issuer, now) || kept.tries.is_too_early(now, self.settings.recheck) {
             return Vouched::Still;
         }
-        match provider.refresh(&kept.token, subject).await {
-            Ok(refreshed) => {
-                kept.checked_at = now;
-                kept.token = refreshed.token.unwrap_or_else(|| kept.token.clone());
-                match refreshed.identity {
-                    Some(her) if !kept.person.groups.iter().eq(&her.groups) => Vouched::Changed(her.groups),
-                    Some(her) if her.name.as_str() != name => {
-                        Vouched::NoMore(format!("her name is {} now", her.name))
-                    }
-                    _ => Vouched::Still,
-                }
+        let refreshed = match provider.refresh(&kept.token, subject).await {
+            Ok(refreshed) => refreshed,
+            Err(RefreshFault::Refused(why)) => {
+                (kept.tries, _) = (Tries::default(), remembered.answered(issuer, self.now()));
+                return Vouched::NoMore(why);
             }
-            Err(RefreshFault::Refused(why)) => Vouched::NoMore(why),
-            Err(RefreshFault::Unknown(fault)) => {
-                tracing::warn!(%fault, issuer, name, "nobody can say whether the provider still vouches for her");
-                self.rechecks.did_not_answer(issuer, now);
-                Vouched::Still
+            Err(fault) => return self.unanswered(kept, key, fault).await,
+        };
+        remembered.answered(issuer, self.now());
+        (kept.checked_at, kept.tries) = (now, Tries::default());
+        kept.token = refreshed.token.unwrap_or_else(|| kept.token.clone());
+        match refreshed.identity {
+            Some(her) if !kept.person.groups.iter().eq(&her.groups) => Vouched::Changed(her.groups),
+            Some(her) if her.name.as_str() != name => {
+                Vouched::NoMore(format!("her name is {} now", her.name))
+            }
+            _ => Vouched::Still,
+        }
+    }
+
+    /// Nothing that can be used was said of her. What is no silence of the provider's is about her alone: it must keep nobody
+    /// else from being asked about, and her not for ever from losing what she has lost there.
+    async fn unanswered(&self, kept: &mut Kept, key: Option<&str>, fault: RefreshFault) -> Vouched {
+        let (now, recheck) = (self.now(), self.settings.recheck);
+        let Kept { person, checked_at, tries, .. } = kept;
+        let Person { issuer, subject, name, .. } = &*person;
+        tries.failed(now);
+        let is_answer = matches!(fault, RefreshFault::Unusable(_));
+        if let RefreshFault::Silent(fault, wish) = fault {
+            tracing::warn!(%fault, issuer, name, key, "the provider answers nobody; all stays as it is");
+            self.rechecks.remembered.is_silent(issuer, now, wish, recheck);
+            return Vouched::Still;
+        }
+        let is_first = tries.doubted(now, is_answer, self.rechecks.remembered.answered_at(issuer));
+        tracing::warn!(%fault, issuer, subject, name, key, "nobody can say whether the provider still vouches for her");
+        if tries.is_enough(now.abs_diff(*checked_at), recheck) {
+            *tries = Tries::default();
+            return Vouched::NoMore(format!(
+                "its answers about her cannot be used, time after time: {fault}"
+            ));
+        }
+        if is_first {
+            let (key, why) = (key.map(str::to_owned), fault.to_string());
+            let act = Act::NotAnsweredFor { person: person.clone(), key, why };
+            if let Err(fault) = self.audit.write(act).await {
+                tracing::error!("{fault}");
             }
         }
+        Vouched::Still
     }
 
     /// Only in the place of what was there: a sign-in may have bound the key anew meanwhile, or somebody revoked it.

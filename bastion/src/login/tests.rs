@@ -7,7 +7,7 @@ use std::{
 
 use ::tests::provider::Provider as RealProvider;
 
-use super::*;
+use super::{audit::Act, *};
 
 mod certified;
 mod hostile;
@@ -15,7 +15,7 @@ mod matrix;
 mod policy;
 mod recheck;
 mod trail;
-mod with_provider;
+pub(super) mod with_provider;
 
 struct Bench {
     login: Arc<Login>,
@@ -35,7 +35,7 @@ impl Bench {
 
     /// What was written so far: what is written now comes after it.
     async fn acts(&self) -> Vec<serde_json::Value> {
-        self.login.audit.write(Act::LeftOut { refusals: 0 }).await.unwrap();
+        self.login.audit.write(Act::LeftOut { refusals: 0, source: None, person: None }).await.unwrap();
         let mut heard = self.heard.lock().unwrap();
         heard.retain(|act| act["act"] != "left-out");
         heard.clone()

@@ -264,6 +264,16 @@ pub enum Refresh {
     NoGroups,
     /// 503.
     Troubled,
+    /// 429, and to come again in so many seconds.
+    Busy(u32),
+    /// 500: it fails with this question.
+    Broken,
+    /// 200, with a page.
+    Unreadable,
+    /// 404, with a page.
+    Missing,
+    /// Cuts the connection.
+    Cut,
     /// Never answers.
     Silence,
     /// Gives none at a sign-in.

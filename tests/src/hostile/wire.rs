@@ -35,6 +35,8 @@ pub enum Answer {
     Json(u16, Value),
     /// With these bytes as JSON, which it need not be.
     Raw(String),
+    /// 429, and to come again in so many seconds.
+    Later(u32),
     Wrong(How),
 }
 
@@ -63,7 +65,12 @@ pub fn read(line: &mut TcpStream) -> Option<Asked> {
 /// Answers, and adds to `sent` what the client took. A client that leaves is what most of these answers are about.
 pub fn write(line: &mut TcpStream, answer: Answer, sent: &AtomicU64) -> io::Result<()> {
     let page = format!("<html>{TAINT}\u{1b}]52;c;{TAINT}\u{7}</html>");
+    let retry_after;
     let (status, more, body) = match answer {
+        Answer::Later(seconds) => {
+            retry_after = format!("Retry-After: {seconds}\r\n");
+            (429, retry_after.as_str(), String::new())
+        }
         Answer::Json(status, value) => (status, "Content-Type: application/json\r\n", value.to_string()),
         Answer::Raw(body) => (200, "Content-Type: application/json\r\n", body),
         Answer::Wrong(How::Cut) => return Ok(()),

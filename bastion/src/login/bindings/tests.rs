@@ -48,7 +48,10 @@ async fn a_binding_of_before_sign_in_methods_were_kept_still_counts_and_has_none
     bindings.tree.insert("SHA256:a", old).unwrap();
 
     let found = bindings.find("SHA256:a", 1000).unwrap().unwrap();
-    assert_eq!(found, Binding { amr: BTreeSet::new(), acr: None, ..binding_of("1", 1000) });
+    assert_eq!(
+        found,
+        Binding { amr: BTreeSet::new(), acr: None, bound_from: vec![], ..binding_of("1", 1000) }
+    );
 
     bindings.used(&found, 1001, found.source).unwrap();
     assert_eq!(bindings.find("SHA256:a", 1001).unwrap().unwrap().last_used_at, 1001);
@@ -105,15 +108,54 @@ async fn a_note_of_use_that_comes_late_does_not_bring_an_old_binding_back() {
 }
 
 #[tokio::test]
-async fn bindings_that_have_run_out_are_forgotten_at_the_next_sign_in() {
+async fn bindings_that_have_run_out_are_remembered_for_a_month_and_then_forgotten_at_the_next_sign_in() {
     let folder = tempfile::tempdir().unwrap();
     let bindings = Bindings::open(folder.path()).unwrap();
     bind(&bindings, binding_of("1", 1000), 1000).await.unwrap();
-    let other = Binding { fingerprint: "SHA256:b".into(), ..binding_of("2", 1000 + HOUR) };
-    bind(&bindings, other, 1000 + HOUR).await.unwrap();
+    for (later, kept) in [(HOUR, 2), (HOUR + REMEMBERED_SECONDS, 1)] {
+        let now = 1000 + later;
+        let other = Binding { fingerprint: "SHA256:b".into(), ..binding_of("2", now) };
+        bind(&bindings, other, now).await.unwrap();
+        assert_eq!(bindings.tree.len(), kept);
+        assert_eq!(bindings.all(now).unwrap().len(), 1);
+    }
+}
 
-    assert_eq!(bindings.tree.len(), 1);
-    assert!(bindings.find("SHA256:b", 1000 + HOUR).unwrap().is_some());
+#[tokio::test]
+async fn a_key_that_is_bound_again_is_news_from_elsewhere_and_none_from_where_it_was_bound_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let bindings = Bindings::open(folder.path()).unwrap();
+    let now = std::cell::Cell::new(1000);
+    let bind_from = async |source: &str| {
+        now.set(now.get() + 2 * HOUR); // what was bound before has run out
+        let source: IpAddr = source.parse().unwrap();
+        let binding = Binding { source, bound_from: vec![network(source)], ..binding_of("1", now.get()) };
+        bind(&bindings, binding, now.get()).await.unwrap()
+    };
+    let told = || {
+        let news = bindings.news_for("https://id.example", "1", Some("SHA256:b"), now.get()).unwrap();
+        news.into_iter().map(|key| key.source.to_string()).collect::<Vec<_>>()
+    };
+
+    assert!(bind_from("192.0.2.7").await);
+    assert_eq!(told(), ["192.0.2.7"]);
+    assert!(!bind_from("192.0.2.7").await);
+    assert_eq!(told(), [] as [&str; 0]);
+    assert!(bind_from("203.0.113.66").await, "from elsewhere");
+    assert_eq!(told(), ["203.0.113.66"]);
+    for before in ["192.0.2.7", "203.0.113.66"] {
+        assert!(!bind_from(before).await);
+    }
+    assert!(bind_from("2001:db8::1").await);
+    assert!(!bind_from("2001:db8::2").await, "one network");
+
+    let alone = bindings.find("SHA256:a", now.get()).unwrap().unwrap();
+    bindings.used(&alone, now.get(), "198.51.100.9".parse().unwrap()).unwrap();
+    assert!(bind_from("198.51.100.9").await, "used there, and never bound");
+    for n in 0..=BOUND_FROM_MAX {
+        bind_from(&format!("10.0.0.{n}")).await;
+    }
+    assert_eq!(bindings.find("SHA256:a", now.get()).unwrap().unwrap().bound_from.len(), BOUND_FROM_MAX);
 }
 
 #[tokio::test]

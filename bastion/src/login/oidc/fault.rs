@@ -1,6 +1,6 @@
 //! What is wrong with a provider's word, for the log: the library's errors, in words that hold nothing of a body.
 
-use openidconnect::{ClaimsVerificationError, DiscoveryError, SignatureVerificationError};
+use openidconnect::DiscoveryError;
 
 use super::{super::http::HttpFault, ProviderFault};
 
@@ -21,40 +21,6 @@ impl ClaimsFault {
             ClaimsFault::UnknownKey => ProviderFault::Unproven("its key is not among the provider's".into()),
             ClaimsFault::Wrong(what) => ProviderFault::Unproven(what),
         }
-    }
-}
-
-/// Which check failed, in words that quote no claim.
-pub(super) fn claims_fault(error: ClaimsVerificationError) -> ClaimsFault {
-    match error {
-        ClaimsVerificationError::SignatureVerification(SignatureVerificationError::NoMatchingKey) => {
-            ClaimsFault::UnknownKey
-        }
-        // The crate's own texts quote claims, so they stay out.
-        ClaimsVerificationError::SignatureVerification(SignatureVerificationError::DisallowedAlg(_)) => {
-            ClaimsFault::Wrong("its algorithm is not among login.algorithms".into())
-        }
-        ClaimsVerificationError::SignatureVerification(SignatureVerificationError::NoSignature) => {
-            ClaimsFault::Wrong("it is not signed".into())
-        }
-        ClaimsVerificationError::SignatureVerification(SignatureVerificationError::AmbiguousKeyId(_)) => {
-            ClaimsFault::Wrong("more than one of the provider's keys has its key id".into())
-        }
-        ClaimsVerificationError::SignatureVerification(_) => {
-            ClaimsFault::Wrong("its signature is wrong".into())
-        }
-        ClaimsVerificationError::Expired(_) => ClaimsFault::Wrong("it has expired (exp)".into()),
-        ClaimsVerificationError::InvalidAudience(_) => {
-            ClaimsFault::Wrong("meant for another audience".into())
-        }
-        ClaimsVerificationError::InvalidIssuer(_) => ClaimsFault::Wrong("made by another issuer".into()),
-        ClaimsVerificationError::InvalidNonce(_) => {
-            ClaimsFault::Wrong("it has a nonce that was not asked for".into())
-        }
-        ClaimsVerificationError::Unsupported(_) => ClaimsFault::Wrong(
-            "its header asks for what is not done here (typ, cty, crit or encryption)".into(),
-        ),
-        _ => ClaimsFault::Wrong("its header or claims are not as they must be".into()),
     }
 }
 

@@ -1,13 +1,25 @@
 //! The refresh token: what asks the provider later whether it still vouches for somebody (RFC 6749, section 6).
 
-use std::fmt;
+use std::{
+    fmt,
+    pin::Pin,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use openidconnect::{
-    OAuth2TokenResponse, RefreshToken, RequestTokenError, TokenResponse, core::CoreErrorResponseType,
+    AsyncHttpClient, HttpRequest, HttpResponse, OAuth2TokenResponse, RefreshToken, RequestTokenError,
+    core::CoreErrorResponseType,
 };
 use zeroize::Zeroizing;
 
-use super::{Identity, Provider, ProviderFault, Tokens};
+use super::{
+    super::{
+        device::{request_fault, said_why},
+        http::{Http, HttpFault},
+    },
+    Identity, Known, Provider, ProviderFault, Tokens,
+};
 
 /// Longer ones nobody makes; a store of them must not grow.
 const TOKEN_BYTES_MAX: usize = 16 * 1024;
@@ -56,9 +68,45 @@ pub enum RefreshFault {
     /// It says no.
     #[error("{0}")]
     Refused(String),
-    /// It could not be asked, or answers nonsense.
+    /// It answers nobody at the moment, and may have said how long it wants to be left alone.
     #[error("{0}")]
-    Unknown(ProviderFault),
+    Silent(ProviderFault, Option<Duration>),
+    /// It fails with this question. Perhaps with every other one too.
+    #[error("{0}")]
+    Failed(ProviderFault),
+    /// It answers this question, and the answer cannot be used.
+    #[error("{0}")]
+    Unusable(ProviderFault),
+}
+
+/// Asks for the tokens, and keeps whether that was answered with a success: the crate tells only that it cannot read the answer.
+struct Asker<'p> {
+    http: &'p Http,
+    is_answered: AtomicBool,
+}
+
+impl<'c> AsyncHttpClient<'c> for Asker<'_> {
+    type Error = HttpFault;
+    type Future = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpFault>> + Send + 'c>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(async move {
+            let answer = self.http.call(request).await;
+            let is_success = answer.as_ref().is_ok_and(|answer| answer.status().is_success());
+            self.is_answered.store(is_success, Ordering::Relaxed);
+            answer
+        })
+    }
+}
+
+/// Whom an error code of the provider's is about.
+enum About {
+    /// The person, whom it vouches for no more.
+    Her,
+    /// The bastion as a client, or the provider's day.
+    Everybody,
+    /// Nobody knows.
+    Somebody,
 }
 
 impl Provider {
@@ -67,47 +115,75 @@ impl Provider {
     /// # Errors
     /// If she is not, or if nobody can say.
     pub async fn refresh(&self, token: &Refresh, subject: &str) -> Result<Refreshed, RefreshFault> {
-        let known = self.known().await.map_err(RefreshFault::Unknown)?;
-        let asked = RefreshToken::new(token.0.as_str().to_owned());
-        let answered = known.client.exchange_refresh_token(&asked).request_async(&self.http).await;
-        let tokens: Tokens = match answered {
-            Ok(tokens) => tokens,
-            Err(RequestTokenError::ServerResponse(said)) if is_no(said.error()) => {
-                return Err(RefreshFault::Refused("the provider refuses the refresh token".into()));
-            }
-            Err(RequestTokenError::ServerResponse(_)) => {
-                let unfit = "the provider refuses to answer this client, or is in trouble".to_owned();
-                return Err(RefreshFault::Unknown(ProviderFault::Unfit(unfit)));
-            }
-            Err(error) => return Err(RefreshFault::Unknown(super::super::device::request_fault(error))),
-        };
+        let silent = |fault| RefreshFault::Silent(fault, None);
+        let known = self.known().await.map_err(silent)?;
+        let tokens = self.exchange(&known, token).await?;
         let token = Refresh::among(&tokens);
-        if tokens.id_token().is_none() {
+        if tokens.signed().is_none() {
             return Ok(Refreshed { identity: None, token });
         }
-        let identity = match self.prove(known.clone(), &tokens).await {
+        let identity = match self.prove(known, &tokens).await {
             Ok(identity) if identity.subject == subject => identity,
             Ok(_) => return Err(RefreshFault::Refused("the provider answers for somebody else".into())),
             Err(ProviderFault::Unproven(what)) => {
                 return Err(RefreshFault::Refused(format!("the ID token is refused: {what}")));
             }
-            Err(fault) => return Err(RefreshFault::Unknown(fault)),
+            // The keys of everybody's tokens cannot be had.
+            Err(fault) => return Err(silent(fault)),
         };
         Ok(Refreshed { identity: Some(identity), token })
     }
+
+    async fn exchange(&self, known: &Known, token: &Refresh) -> Result<Tokens, RefreshFault> {
+        let asker = Asker { http: &self.http, is_answered: AtomicBool::new(false) };
+        let token = RefreshToken::new(token.0.as_str().to_owned());
+        let error = match known.client.exchange_refresh_token(&token).request_async(&asker).await {
+            Ok(tokens) => return Ok(tokens),
+            Err(error) => error,
+        };
+        Err(match error {
+            RequestTokenError::Request(fault) if fault.is_everybodys() => {
+                let retry_after = match &fault {
+                    HttpFault::Troubled { retry_after, .. } => *retry_after,
+                    _ => None,
+                };
+                RefreshFault::Silent(fault.to_fault(), retry_after)
+            }
+            RequestTokenError::ServerResponse(said) => {
+                let refused =
+                    |what: &str| ProviderFault::Unfit(format!("the provider {what}{}", said_why(&said)));
+                match about(said.error()) {
+                    About::Her => RefreshFault::Refused("the provider refuses the refresh token".into()),
+                    About::Everybody => {
+                        RefreshFault::Silent(refused("refuses to answer this client, or is in trouble"), None)
+                    }
+                    About::Somebody => RefreshFault::Failed(refused("fails with the refresh token")),
+                }
+            }
+            error => {
+                let fault = request_fault(error);
+                match asker.is_answered.load(Ordering::Relaxed) {
+                    true => RefreshFault::Unusable(fault),
+                    false => RefreshFault::Failed(fault),
+                }
+            }
+        })
+    }
 }
 
-/// Whether the error is about her: all are, also those that a provider has made up, but for those that are about the bastion
-/// as a client or about the provider's day. They are no reason to throw everybody out.
-fn is_no(error: &CoreErrorResponseType) -> bool {
+/// Errors that a provider has made up are about her. Those about the bastion as a client or about the provider's day are no
+/// reason to throw anybody out.
+fn about(error: &CoreErrorResponseType) -> About {
     match error {
-        CoreErrorResponseType::InvalidClient
-        | CoreErrorResponseType::InvalidRequest
-        | CoreErrorResponseType::InvalidScope
-        | CoreErrorResponseType::UnsupportedGrantType => false,
-        CoreErrorResponseType::Extension(other) => {
-            !["temporarily_unavailable", "server_error", "slow_down"].contains(&other.as_str())
+        CoreErrorResponseType::InvalidClient | CoreErrorResponseType::UnsupportedGrantType => {
+            About::Everybody
         }
-        _ => true,
+        CoreErrorResponseType::InvalidRequest | CoreErrorResponseType::InvalidScope => About::Somebody,
+        CoreErrorResponseType::Extension(other) => match other.as_str() {
+            "temporarily_unavailable" | "slow_down" => About::Everybody,
+            "server_error" => About::Somebody,
+            _ => About::Her,
+        },
+        _ => About::Her,
     }
 }

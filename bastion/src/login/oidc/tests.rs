@@ -3,10 +3,13 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use openidconnect::{JsonWebKeyId, PrivateSigningKey, core::CoreEdDsaPrivateSigningKey};
+use openidconnect::{
+    JsonWebKeyId, PrivateSigningKey,
+    core::{CoreEdDsaPrivateSigningKey, CoreJwsSigningAlgorithm},
+};
 use serde_json::json;
 
-use super::*;
+use super::{super::tests::with_provider::Captured, *};
 
 const ISSUER: &str = "https://id.example";
 const NOW: i64 = 1_800_000_000;
@@ -115,6 +118,11 @@ fn a_claim_that_is_not_as_it_must_be_lets_nobody_in() {
         json!({ "azp": "other" }),
         json!({ "exp": NOW }),
         json!({ "exp": null }),
+        json!({ "exp": "tomorrow" }),
+        json!({ "iat": "today" }),
+        json!({ "aud": { "bastion": true } }),
+        json!({ "azp": ["bastion", "other"] }),
+        json!({ "iss": [ISSUER] }),
         json!({ "iat": NOW + 3600 }),
         json!({ "iat": null }),
         json!({ "nbf": NOW + 3600 }),
@@ -150,6 +158,30 @@ fn a_claim_that_is_not_as_it_must_be_lets_nobody_in() {
     }
 }
 
+/// openidconnect, left to itself, reads none of these tokens.
+#[test]
+fn a_claim_that_nobody_needs_may_be_of_any_kind() {
+    let strange = [
+        json!({ "website": ["https://a.example", "https://b.example"] }),
+        json!({ "address": "Main Street 1" }),
+        json!({ "updated_at": "yesterday" }),
+        json!({ "locale": 5 }),
+        json!({ "phone_number_verified": "yes" }),
+        json!({ "picture": ["x"] }),
+        json!({ "nickname": 7 }),
+        json!({ "birthdate": 19700101 }),
+        json!({ "zoneinfo": ["Europe/Berlin"] }),
+        json!({ "auth_time": "x" }),
+        json!({ "email_verified": "true" }),
+        json!({ "email": 7 }),
+    ];
+    for change in strange {
+        let identity = claimed(&with(change.clone())).unwrap_or_else(|why| panic!("{change}: {why}"));
+        assert_eq!((identity.name.as_str(), identity.groups.len()), ("alice", 2), "{change}");
+        assert!(identity.email.is_none() || !change.to_string().contains("email"), "{change} confirms it");
+    }
+}
+
 #[test]
 fn a_header_that_names_another_way_to_check_lets_nobody_in() {
     let claims = good_claims().to_string();
@@ -162,6 +194,9 @@ fn a_header_that_names_another_way_to_check_lets_nobody_in() {
         json!({ "alg": "EdDSA", "kid": "b" }),
         json!({ "alg": "EdDSA", "kid": "a", "typ": "at+jwt" }),
         json!({ "alg": "EdDSA", "kid": "a", "cty": "JWT" }),
+        json!({ "alg": "RSA-OAEP", "enc": "A256GCM", "kid": "a" }),
+        json!({ "alg": ["EdDSA"], "kid": "a" }),
+        json!({ "kid": "a" }),
     ];
     for header in refused {
         assert!(proven(&signed(header.clone(), &claims)).is_err(), "{header} is believed");
@@ -178,6 +213,9 @@ fn a_signature_that_is_missing_or_over_something_else_lets_nobody_in() {
         [format!("{text}."), text.to_owned(), format!("{header}.{forged}.{signature}"), String::new()]
     {
         assert!(proven(&token).is_err(), "{token} is believed");
+    }
+    for more in [".", ".x", "=", " ", "\n"] {
+        assert!(proven(&format!("{good}{more}")).is_err(), "{more:?} behind it is passed over");
     }
     let twice = good_claims().to_string().replacen('{', r#"{"sub":"1","#, 1);
     assert!(proven(&signed(good_header(), &twice)).is_err(), "two subjects are believed");
@@ -207,7 +245,12 @@ fn no_group_of_the_main_provider_is_called_like_one_of_another() {
     let main = provider().without_groups_of(&more);
     let claims = with(json!({ "groups": ["sre", "partner:sre", "partners:sre"] }));
     let Value::Object(claims) = claims else { panic!("an object") };
-    let groups = main.identity(&claims).unwrap().groups;
+    let captured = Captured::default();
+    let writer = captured.clone();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let groups = tracing::subscriber::with_default(log, || main.identity(&claims).unwrap().groups);
+    let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("subject=\"7\" name=alice"), "{log}");
     assert_eq!(groups, ["partners:sre", "sre"].map(str::to_owned).into());
 }
 

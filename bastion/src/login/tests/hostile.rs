@@ -75,13 +75,14 @@ fn meet(fault: Fault) -> Met {
 /// What must come out: the sentence that the person reads, if she is not let in, and what the log says.
 type Due = (Option<&'static str>, &'static str);
 
-const IN: Due = (None, "signed in");
+const IN: Due = (None, "bound=true");
 
 fn due(fault: Fault) -> Due {
     let unproven = |logged| (Some(notice::NOT_PROVEN), logged);
     let unfit = |logged| (Some(notice::PROVIDER_UNFIT), logged);
     let unnamed = unproven("its claim \"preferred_username\" is no name that can be used here");
     let unreadable = unfit("the provider's answer cannot be read at ");
+    let garbled = unproven("it is no signed token that can be read");
     let code = unfit("a user code that is more than letters, digits and dashes");
     let address = unfit("an address that is not https, or no plain address");
     match fault {
@@ -92,18 +93,20 @@ fn due(fault: Fault) -> Due {
         Fault::IssuerWrong => unproven("made by another issuer"),
         Fault::AudienceWrong | Fault::AudienceListWithoutAzp => unproven("meant for another audience"),
         Fault::AzpWrong => unproven("azp names another client"),
-        Fault::Expired => unproven("it has expired (exp)"),
+        Fault::Expired | Fault::ExpiryMissing => unproven("it has expired (exp), or does not say when"),
         Fault::NotYetValid => unproven("not valid yet (nbf)"),
         Fault::IssuedTomorrow => unproven("issued in the future (iat)"),
-        Fault::SubjectEmpty | Fault::SubjectLong | Fault::SubjectWithControls => {
+        Fault::SubjectEmpty | Fault::SubjectMissing | Fault::SubjectLong | Fault::SubjectWithControls => {
             unproven("its subject is empty, too long or no plain text")
         }
-        Fault::SubjectMissing | Fault::SubjectTwice | Fault::ExpiryMissing => unreadable,
-        Fault::IdTokenGarbled | Fault::AlgUnheardOf | Fault::NameNumber => unreadable,
+        Fault::SubjectTwice => unproven("its claims are no object that has each of them once"),
+        Fault::IdTokenGarbled => garbled,
         Fault::PollBroken => unfit("cannot be read, under a name that is none of the protocol's"),
         Fault::NonceUnasked => unproven("it has a nonce that was not asked for"),
         Fault::AlgNone => unproven("it is not signed"),
-        Fault::HmacWithPublicKey => unproven("its algorithm is not among login.algorithms"),
+        Fault::HmacWithPublicKey | Fault::AlgUnheardOf => {
+            unproven("its algorithm is not among login.algorithms")
+        }
         Fault::EcdsaUnderRsa | Fault::KeyUnknown | Fault::KeysNone => {
             unproven("its key is not among the provider's")
         }
@@ -115,7 +118,7 @@ fn due(fault: Fault) -> Due {
         | Fault::KeyInHeader
         | Fault::KeyAddressInHeader
         | Fault::CertificateAddressInHeader => unproven("its signature is wrong"),
-        Fault::NameMissing => unproven("it has no claim \"preferred_username\""),
+        Fault::NameMissing | Fault::NameNumber => unproven("it has no claim \"preferred_username\""),
         Fault::NameRoot | Fault::NameOfAnother => (Some(notice::NOT_HER_NAME), "signed in as another"),
         Fault::NameWithPercent | Fault::NameWithSlash | Fault::NameWithColon | Fault::NameWithControls => {
             unnamed

@@ -3,6 +3,8 @@
 //! The clock of the runtime stands still, so a poll happens when a step lets a second pass and at no other time: each order
 //! has one outcome, and thousands of them take seconds.
 
+use std::task::Poll;
+
 use ::tests::{
     hostile::{Fault, Hostile},
     provider::{ALICE, BEA, Person},
@@ -243,7 +245,7 @@ impl Real<'_> {
     }
 
     async fn interactive(&mut self, user: User, answers: Option<Vec<String>>) -> Heard {
-        match self.caller.interactive(user.name(), answers).await {
+        match self.round(user, answers).await {
             InteractiveAnswer::Success(principal) => is_in(&principal),
             InteractiveAnswer::Failure => Heard::Refused,
             InteractiveAnswer::Ask(question) => {
@@ -253,6 +255,30 @@ impl Real<'_> {
                 }
                 Heard::Asked
             }
+        }
+    }
+
+    /// Enter is answered once the provider was asked after it: a second must pass.
+    async fn round(&mut self, user: User, answers: Option<Vec<String>>) -> InteractiveAnswer {
+        let is_answered = answers.is_some();
+        let answer = {
+            let mut answer = std::pin::pin!(self.caller.interactive(user.name(), answers));
+            match futures::poll!(&mut answer) {
+                Poll::Ready(answer) => answer,
+                Poll::Pending => {
+                    if is_answered {
+                        tokio::time::advance(INTERVAL).await;
+                    }
+                    answer.await
+                }
+            }
+        };
+        match answer {
+            // That was the round's own second. What was asked in it is answered in the next.
+            InteractiveAnswer::Ask(question) if question.prompts.is_empty() => {
+                self.caller.interactive(user.name(), Some(Vec::new())).await
+            }
+            answer => answer,
         }
     }
 

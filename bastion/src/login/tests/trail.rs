@@ -65,6 +65,7 @@ async fn a_name_stays_the_first_persons_when_the_provider_gives_it_to_another() 
     let refused = bench.acts().await.pop().unwrap();
     assert_eq!((refused["act"].as_str(), refused["user"].as_str()), (Some("sign-in-refused"), Some("alice")));
     assert_eq!(refused["key"], fingerprint(&key(2)));
+    assert_eq!(refused["person"]["subject"], "another", "who claims it");
 
     bench.login.bindings.release(&"ALICE".parse().unwrap()).unwrap();
     let (_, end) = sign_in(&bench, &provider, ("alice", 2), &ANOTHER_ALICE).await;

@@ -364,7 +364,7 @@ async fn beginning_the_method_anew_shows_the_same_code() {
 
 /// Where every log line of the whole process goes, down to the last crate's trace.
 #[derive(Clone, Default)]
-pub(super) struct Captured(pub Arc<std::sync::Mutex<Vec<u8>>>);
+pub(in crate::login) struct Captured(pub Arc<std::sync::Mutex<Vec<u8>>>);
 
 impl std::io::Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

@@ -123,3 +123,59 @@ async fn a_key_that_was_proven_on_another_connection_is_not_bound() {
     assert_eq!(keys_bound(&bench), Vec::<String>::new());
     assert_eq!(bench.caller().key_proven("alice", &key(1)).await, KeyAnswer::PartialSuccess);
 }
+
+#[tokio::test]
+async fn one_enter_after_confirming_is_enough() {
+    let (bench, provider) = waiting();
+    let mut caller = bench.caller();
+    caller.key_proven("alice", &key(1)).await;
+    let (_, code) = invited(&mut caller, "alice").await;
+    let is_told_to_wait = |caller: &SignIn| match &caller.state {
+        State::Asking { flow, .. } => matches!(flow.now(), Progress::Waiting { answers, .. } if answers >= 1),
+        _ => panic!("nothing is asked"),
+    };
+    while !is_told_to_wait(&caller) {
+        tokio::task::yield_now().await;
+    }
+
+    provider.approve(&code, &ALICE);
+    let polls = provider.asked("/token");
+    let (shown, end) = go_on(&mut caller, "alice").await;
+    assert!(matches!(end, InteractiveAnswer::Success(_)), "{end:?}");
+    assert_eq!(shown, "", "not confirmed yet, she reads");
+    assert_eq!(provider.asked("/token"), polls + 1);
+}
+
+#[tokio::test]
+async fn the_log_of_a_name_that_is_anothers_names_both_and_tells_to_look_before_it_is_released() {
+    let captured = super::super::with_provider::Captured::default();
+    let writer = captured.clone();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _captures = tracing::subscriber::set_default(log);
+    let (bench, provider) = at_once();
+    with_key(&bench, "alice", 1).await;
+    provider.claims(json!({ "sub": "another", "preferred_username": "alice", "groups": [] }));
+    with_key(&bench, "alice", 2).await;
+
+    let log = String::from_utf8(captured.0.lock().unwrap().clone()).unwrap();
+    let line = log
+        .lines()
+        .find(|line| line.contains("the name is another person's"))
+        .unwrap_or_else(|| panic!("{log}"));
+    let key = fingerprint(&key(2));
+    for part in [
+        "source=127.0.0.1:40000",
+        &key,
+        "subject=\"another\"",
+        "owner_subject=\"7f3a\"",
+        "shuts its owner out",
+    ] {
+        assert!(line.contains(part), "{part:?} is missing in {line}");
+    }
+    assert!(line.find("look first").unwrap() < line.find("names release").unwrap(), "{line}");
+    let refused = bench.acts().await.pop().unwrap();
+    assert_eq!(
+        (&refused["act"], &refused["person"]["subject"]),
+        (&json!("sign-in-refused"), &json!("another"))
+    );
+}
