@@ -130,12 +130,7 @@ async fn greet(
     place: Place,
     Entrance { exchanges, mut stop, unknown, .. }: Entrance,
 ) {
-    if let Err(fault) = SockRef::from(&stream).set_tcp_keepalive(&STILL_THERE) {
-        tracing::debug!(%source, "keepalive: {fault}");
-    }
-    if let Err(fault) = stream.set_nodelay(true) {
-        tracing::debug!(%source, "nodelay: {fault}");
-    }
+    set_up(&stream, source);
     let limits = house.rules().settings.limits;
     let squeeze = Squeeze::default();
     let staged = stage.subscribe();
@@ -192,6 +187,16 @@ async fn greet(
         Ok(()) => tracing::debug!(%source, "connection closed"),
         Err(russh::Error::Join(fault)) => tracing::error!(%source, "connection task failed: {fault}"),
         Err(fault) => tracing::info!(%source, "connection ended: {fault}"),
+    }
+}
+
+/// A machine that is gone is noticed, and a key press is not kept back. Without either it works as well.
+fn set_up(stream: &TcpStream, source: SocketAddr) {
+    if let Err(fault) = SockRef::from(stream).set_tcp_keepalive(&STILL_THERE) {
+        tracing::debug!(%source, "keepalive: {fault}");
+    }
+    if let Err(fault) = stream.set_nodelay(true) {
+        tracing::debug!(%source, "nodelay: {fault}");
     }
 }
 
