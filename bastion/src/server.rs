@@ -173,6 +173,8 @@ async fn greet(
             None
         }
         _ = stop.wait_for(|stop| *stop) => {
+            // Whoever hears of the stop first says so: what is cut now was not left.
+            house.login.closes();
             severing.cut();
             None
         }
