@@ -33,7 +33,7 @@ use crate::{
     settings::FileRead,
 };
 
-pub use act::{Act, By, FileSum, certificate, person};
+pub use act::{Act, By, FileSum, certificate, person, person_of};
 pub use command::{AuditArgs, run, write_as_command, write_into_store};
 
 use act::Entry;

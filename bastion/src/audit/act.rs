@@ -1,8 +1,8 @@
 //! What an entry of the audit trail tells.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeSet, net::SocketAddr};
 
-use gate::Principal;
+use gate::{Name, Principal};
 use recording::{Certificate, Person};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -120,7 +120,7 @@ pub enum Act {
     },
     /// The provider, asked again, gives no answer about somebody that could be used. Said once until it does.
     NotAnsweredFor {
-        /// Who. What she is in by goes on for now.
+        /// Who. What she is in by goes on.
         person: Person,
         /// The key that signed her in, if it is bound.
         key: Option<String>,
@@ -334,12 +334,24 @@ pub(super) struct Entry<'a> {
 
 /// Who a principal is, for an entry or a header.
 pub fn person(principal: &Principal) -> Person {
+    let Principal { issuer, subject, name, email, groups, .. } = principal;
+    person_of(issuer, subject, name, email.as_deref(), groups)
+}
+
+/// The same of what a provider or a binding says of her.
+pub fn person_of(
+    issuer: &str,
+    subject: &str,
+    name: &Name,
+    email: Option<&str>,
+    groups: &BTreeSet<String>,
+) -> Person {
     Person {
-        issuer: principal.issuer.clone(),
-        subject: principal.subject.clone(),
-        name: principal.name.to_string(),
-        email: principal.email.clone(),
-        groups: principal.groups.iter().cloned().collect(),
+        issuer: issuer.to_owned(),
+        subject: subject.to_owned(),
+        name: name.to_string(),
+        email: email.map(str::to_owned),
+        groups: groups.iter().cloned().collect(),
     }
 }
 

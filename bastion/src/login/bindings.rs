@@ -15,7 +15,7 @@ use recording::Person;
 use serde::{Deserialize, Serialize};
 use sled::transaction::{ConflictableTransactionError, TransactionError};
 
-use crate::strangers::network;
+use crate::{audit, strangers::network};
 
 /// The shape of a stored binding. A value of another shape counts as absent: its owner signs in again.
 const VERSION: u32 = 1;
@@ -121,13 +121,7 @@ impl Binding {
 
     /// Its owner.
     pub fn person(&self) -> Person {
-        Person {
-            issuer: self.issuer.clone(),
-            subject: self.subject.clone(),
-            name: self.name.to_string(),
-            email: self.email.clone(),
-            groups: self.groups.iter().cloned().collect(),
-        }
+        audit::person_of(&self.issuer, &self.subject, &self.name, self.email.as_deref(), &self.groups)
     }
 
     // A binding from the future is no binding: a clock that was set back must not lengthen one.

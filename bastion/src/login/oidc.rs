@@ -33,7 +33,10 @@ use set_up::{auth_type, read_secret};
 use token::Expected;
 pub(super) use token::Tokens;
 
-use crate::settings::{Issuer, Login as Settings};
+use crate::{
+    audit,
+    settings::{Issuer, Login as Settings},
+};
 
 use super::{
     clock::Clock,
@@ -84,13 +87,7 @@ pub struct Identity {
 impl Identity {
     /// Her, for an entry of the trail.
     pub(super) fn person(&self) -> Person {
-        Person {
-            issuer: self.issuer.clone(),
-            subject: self.subject.clone(),
-            name: self.name.to_string(),
-            email: self.email.clone(),
-            groups: self.groups.iter().cloned().collect(),
-        }
+        audit::person_of(&self.issuer, &self.subject, &self.name, self.email.as_deref(), &self.groups)
     }
 }
 

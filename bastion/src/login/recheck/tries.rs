@@ -149,8 +149,8 @@ mod tests {
         let times = [0, 1000, 2000, 3000];
         let after = |is_answer, others_at: Option<i64>| {
             let mut tries = Tries::default();
-            for now in times {
-                tries.doubted(now, is_answer, others_at);
+            for at in times {
+                tries.doubted(at, is_answer, others_at);
             }
             tries.is_enough(1800, RECHECK)
         };
