@@ -31,7 +31,7 @@ pub struct ExplainArgs {
     /// The login there, if not the one that is meant
     #[arg(long)]
     login: Option<Name>,
-    /// terminal, shell, exec, or the name of a subsystem [default: terminal; exec if there is a command]
+    /// terminal, shell, exec, sftp or subsystem:NAME [default: terminal; exec if there is a command]
     #[arg(long)]
     channel: Option<String>,
     /// The address she calls from [default: unknown, and in no network]
